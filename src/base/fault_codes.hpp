@@ -1,0 +1,163 @@
+// base/fault_codes.hpp: the one table of what can go wrong: a stable name, the exit code of the command that ends by it.
+// A new row only if a person would act differently on it. Its page: docs/faults/<name>.md.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace espmint {
+
+/// Exit codes of the program (docs/exit-codes.md).
+enum class Exit : int {
+  good = 0,
+  board_failed = 1,
+  usage = 2,
+  configuration = 3,
+  port = 4,
+  cloud = 5,
+  ledger = 6,
+  interrupted = 130,
+};
+
+enum class Code {
+  // usage and inputs
+  usage,
+  recipe_invalid,
+  input_missing,
+  input_unreadable,
+  input_invalid,
+  firmware_incomplete,
+  firmware_wrong_chip,
+  firmware_does_not_fit,
+  firmware_damaged,
+  partition_ambiguous,
+  partition_missing,
+  image_invalid,
+  image_no_space,
+  output_unwritable,
+  stub_missing,
+  // ports
+  port_missing,
+  port_denied,
+  port_busy,
+  port_gone,
+  port_failed,
+  // talking to a board
+  board_silent,
+  board_not_in_download_mode,
+  reply_damaged,
+  reply_missing,
+  command_refused,
+  stub_failed,
+  baud_failed,
+  chip_unknown,
+  chip_mismatch,
+  board_changed,
+  board_locked,
+  flash_too_small,
+  flash_unknown,
+  flash_differs,
+  image_differs,
+  challenge_failed,
+  challenge_silent,
+  no_reset_lines,
+  // identity and ledger
+  board_held,
+  quota_reached,
+  key_failed,
+  ca_missing,
+  ca_invalid,
+  certificate_invalid,
+  ledger_missing,
+  ledger_locked,
+  ledger_foreign,
+  ledger_damaged,
+  ledger_refused,
+  ledger_io,
+  disk_full,
+  clock_backwards,
+  audit_broken,
+  cloud_failed,
+  interrupted,
+  internal,
+};
+
+struct CodeSpec {
+  Code code;
+  std::string_view name;  // stable: scripts, JSON and docs/faults/ use it
+  Exit exit;
+};
+
+inline constexpr std::array fault_codes{
+    CodeSpec{Code::usage, "usage", Exit::usage},
+    CodeSpec{Code::recipe_invalid, "recipe-invalid", Exit::configuration},
+    CodeSpec{Code::input_missing, "input-missing", Exit::configuration},
+    CodeSpec{Code::input_unreadable, "input-unreadable", Exit::configuration},
+    CodeSpec{Code::input_invalid, "input-invalid", Exit::configuration},
+    CodeSpec{Code::firmware_incomplete, "firmware-incomplete", Exit::configuration},
+    CodeSpec{Code::firmware_wrong_chip, "firmware-wrong-chip", Exit::configuration},
+    CodeSpec{Code::firmware_does_not_fit, "firmware-does-not-fit", Exit::configuration},
+    CodeSpec{Code::firmware_damaged, "firmware-damaged", Exit::configuration},
+    CodeSpec{Code::partition_ambiguous, "partition-ambiguous", Exit::configuration},
+    CodeSpec{Code::partition_missing, "partition-missing", Exit::configuration},
+    CodeSpec{Code::image_invalid, "image-invalid", Exit::configuration},
+    CodeSpec{Code::image_no_space, "image-no-space", Exit::configuration},
+    CodeSpec{Code::output_unwritable, "output-unwritable", Exit::configuration},
+    CodeSpec{Code::stub_missing, "stub-missing", Exit::configuration},
+    CodeSpec{Code::port_missing, "port-missing", Exit::port},
+    CodeSpec{Code::port_denied, "port-denied", Exit::port},
+    CodeSpec{Code::port_busy, "port-busy", Exit::port},
+    CodeSpec{Code::port_gone, "port-gone", Exit::port},
+    CodeSpec{Code::port_failed, "port-failed", Exit::port},
+    CodeSpec{Code::board_silent, "board-silent", Exit::port},
+    CodeSpec{Code::board_not_in_download_mode, "board-not-in-download-mode", Exit::port},
+    CodeSpec{Code::reply_damaged, "reply-damaged", Exit::board_failed},
+    CodeSpec{Code::reply_missing, "reply-missing", Exit::board_failed},
+    CodeSpec{Code::command_refused, "command-refused", Exit::board_failed},
+    CodeSpec{Code::stub_failed, "stub-failed", Exit::board_failed},
+    CodeSpec{Code::baud_failed, "baud-failed", Exit::board_failed},
+    CodeSpec{Code::chip_unknown, "chip-unknown", Exit::board_failed},
+    CodeSpec{Code::chip_mismatch, "chip-mismatch", Exit::board_failed},
+    CodeSpec{Code::board_changed, "board-changed", Exit::board_failed},
+    CodeSpec{Code::board_locked, "board-locked", Exit::board_failed},
+    CodeSpec{Code::flash_too_small, "flash-too-small", Exit::board_failed},
+    CodeSpec{Code::flash_unknown, "flash-unknown", Exit::board_failed},
+    CodeSpec{Code::flash_differs, "flash-differs", Exit::board_failed},
+    CodeSpec{Code::image_differs, "image-differs", Exit::board_failed},
+    CodeSpec{Code::challenge_failed, "challenge-failed", Exit::board_failed},
+    CodeSpec{Code::challenge_silent, "challenge-silent", Exit::board_failed},
+    CodeSpec{Code::no_reset_lines, "no-reset-lines", Exit::board_failed},
+    CodeSpec{Code::board_held, "board-held", Exit::board_failed},
+    CodeSpec{Code::quota_reached, "quota-reached", Exit::ledger},
+    CodeSpec{Code::key_failed, "key-failed", Exit::configuration},
+    CodeSpec{Code::ca_missing, "ca-missing", Exit::configuration},
+    CodeSpec{Code::ca_invalid, "ca-invalid", Exit::configuration},
+    CodeSpec{Code::certificate_invalid, "certificate-invalid", Exit::board_failed},
+    CodeSpec{Code::ledger_missing, "ledger-missing", Exit::ledger},
+    CodeSpec{Code::ledger_locked, "ledger-locked", Exit::ledger},
+    CodeSpec{Code::ledger_foreign, "ledger-foreign", Exit::ledger},
+    CodeSpec{Code::ledger_damaged, "ledger-damaged", Exit::ledger},
+    CodeSpec{Code::ledger_refused, "ledger-refused", Exit::ledger},
+    CodeSpec{Code::ledger_io, "ledger-io", Exit::ledger},
+    CodeSpec{Code::disk_full, "disk-full", Exit::ledger},
+    CodeSpec{Code::clock_backwards, "clock-backwards", Exit::ledger},
+    CodeSpec{Code::audit_broken, "audit-broken", Exit::ledger},
+    CodeSpec{Code::cloud_failed, "cloud-failed", Exit::cloud},
+    CodeSpec{Code::interrupted, "interrupted", Exit::interrupted},
+    CodeSpec{Code::internal, "internal", Exit::board_failed},
+};
+
+namespace detail {
+constexpr bool rows_follow_the_enum() {
+  for (std::size_t i = 0; i < fault_codes.size(); ++i)
+    if (static_cast<std::size_t>(fault_codes[i].code) != i) return false;
+  return fault_codes.size() == static_cast<std::size_t>(Code::internal) + 1;
+}
+}  // namespace detail
+static_assert(detail::rows_follow_the_enum());
+
+constexpr const CodeSpec& spec_of(Code code) { return fault_codes[static_cast<std::size_t>(code)]; }
+constexpr std::string_view name_of(Code code) { return spec_of(code).name; }
+constexpr Exit exit_of(Code code) { return spec_of(code).exit; }
+
+}  // namespace espmint

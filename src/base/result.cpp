@@ -1,0 +1,29 @@
+#include "base/result.hpp"
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+
+namespace espmint {
+
+std::string describe(const Fault& fault) {
+  std::string out = fault.what;
+  const Where& where = fault.where;
+  std::string place = where.input;
+  auto add = [&place](std::string_view label, std::string_view value) {
+    if (value.empty()) return;
+    if (!place.empty()) place += ", ";
+    place += label;
+    place += value;
+  };
+  add("", where.slot);
+  add("board ", where.board);
+  add("step ", where.step);
+  if (where.offset) add("at ", fmt::format("{:#x}", *where.offset));
+  if (!place.empty()) out += " (" + place + ")";
+  if (!fault.seen.empty()) out += ": " + fault.seen;
+  if (!fault.advice.empty()) out += ". " + fault.advice;
+  return escape_controls(out);
+}
+
+}  // namespace espmint

@@ -1,0 +1,27 @@
+// identity/local_ca.hpp: a CA of one's own in a folder: ca.key.pem (0600) and ca.cert.pem. The default issuer.
+#pragma once
+
+#include <filesystem>
+
+#include "identity/identity.hpp"
+
+namespace espmint {
+
+class LocalCa final : public Signer {
+ public:
+  /// Makes a P-256 root, valid from `now` for 30 years; refuses a folder that holds one. `name` is its CN.
+  static Result<LocalCa> init(const std::filesystem::path& folder, std::string_view name, WallTime now);
+  /// Faults: ca_missing, ca_invalid (key and certificate do not belong together, key readable by others, expired).
+  static Result<LocalCa> open(const std::filesystem::path& folder, WallTime now);
+
+  /// Leaves run from the CA's notBefore to the CA's notAfter, so that a wrong clock makes no dead boards.
+  Result<Certificate> sign(ByteView csr_der, ByteView serial) override;
+  [[nodiscard]] const Certificate& root() const override { return root_; }
+
+ private:
+  LocalCa(PrivateKey key, Certificate root) : key_(std::move(key)), root_(std::move(root)) {}
+  PrivateKey key_;
+  Certificate root_;
+};
+
+}  // namespace espmint

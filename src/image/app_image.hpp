@@ -1,0 +1,55 @@
+// image/app_image.hpp: the image format that the ROM and the second-stage bootloader load (bootloader and apps alike).
+// Layout: docs/formats/app-image.md.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "base/hash.hpp"
+#include "base/result.hpp"
+
+namespace espmint {
+
+struct AppSegment {
+  std::uint32_t load_address = 0;
+  std::uint32_t size = 0;         // bytes
+  std::uint32_t file_offset = 0;  // of its data, from the image's start
+};
+
+/// The `esp_app_desc_t` that ESP-IDF puts at the start of an app's first segment.
+struct AppDescription {
+  std::uint32_t secure_version = 0;
+  std::string version, project_name, time, date, idf_version;
+  Sha256 elf_sha256{};
+};
+
+struct AppImage {
+  std::uint8_t flash_mode = 0;            // header byte 2: 0 QIO, 1 QOUT, 2 DIO, 3 DOUT
+  std::uint8_t flash_frequency_code = 0;  // header byte 3, low nibble
+  std::uint8_t flash_size_code = 0;       // header byte 3, high nibble: 0 = 1 MB, 1 = 2 MB, 2 = 4 MB, …
+  std::uint32_t entry = 0;
+  std::uint16_t chip_id = 0;
+  std::uint8_t min_revision = 0;  // old style, major only
+  std::uint16_t min_revision_full = 0, max_revision_full = 0;  // major * 100 + minor
+  bool has_digest = false;        // SHA-256 appended
+  std::vector<AppSegment> segments;
+  std::uint8_t checksum = 0, checksum_expected = 0;
+  std::optional<Sha256> digest, digest_expected;
+  std::optional<AppDescription> description;
+  std::uint32_t size = 0;  // bytes of the image with checksum and digest; what follows in the file is not it
+  [[nodiscard]] bool intact() const { return checksum == checksum_expected && digest == digest_expected; }
+};
+
+/// Any bytes in. Fault (refuse, firmware_damaged) for what is no image; a wrong checksum or digest is reported in the
+/// value (`intact()`), not as a fault, so that `app list` can show it.
+Result<AppImage> parse_app_image(ByteView bytes);
+/// Nothing for sizes the header cannot say.
+std::optional<std::uint8_t> flash_size_code_of(ByteCount flash_size);
+std::optional<ByteCount> flash_size_of_code(std::uint8_t code);
+/// The image with its header saying this flash size, its digest made valid again. Same bytes when it says so already.
+Result<Bytes> with_flash_size(ByteView image, ByteCount flash_size);
+
+}  // namespace espmint

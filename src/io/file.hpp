@@ -1,0 +1,45 @@
+// io/file.hpp: files of this machine: read whole, written durably, locked.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "base/result.hpp"
+#include "base/secret.hpp"
+
+namespace espmint {
+
+/// Faults: input_missing, input_unreadable (also: a folder, larger than `limit` bytes).
+Result<Bytes> read_file(const std::filesystem::path&, ByteCount limit = 256 * 1024 * 1024);
+
+enum class FileMode : unsigned { everyone = 0644, owner_only = 0600 };
+/// Old content or new, never half: temp file O_EXCL in the same folder, write, fsync, rename, fsync the folder.
+/// Faults: output_unwritable, disk_full.
+Result<void> write_file(const std::filesystem::path&, ByteView, FileMode = FileMode::everyone);
+/// As write_file, but refuses a file that is there already.
+Result<void> create_file(const std::filesystem::path&, ByteView, FileMode = FileMode::everyone);
+/// With parents; `owner_only` applies to folders it creates. Faults: output_unwritable.
+Result<void> make_folder(const std::filesystem::path&, bool owner_only = false);
+/// Free bytes on the file system that holds `path` (its nearest existing parent); nothing where unknown.
+std::optional<std::uint64_t> free_bytes(const std::filesystem::path&);
+/// Whether the file system under `path` is a network one (NFS, SMB, 9P, FUSE remote), where locks and renames lie.
+bool is_on_network(const std::filesystem::path&);
+
+/// An OFD lock on a file that is never renamed or deleted; its text says who holds it.
+class FileLock {
+ public:
+  /// Fault ledger_locked names the holder from the file's text. `note`: "pid 4711 on line-3: espmint run".
+  static Result<FileLock> acquire(const std::filesystem::path&, const std::string& note);
+  FileLock(FileLock&&) noexcept;
+  FileLock& operator=(FileLock&&) noexcept;
+  ~FileLock();
+
+ private:
+  explicit FileLock(int fd) : fd_(fd) {}
+  int fd_ = -1;
+};
+
+}  // namespace espmint

@@ -1,0 +1,69 @@
+// io/port.hpp: a serial line to a board, whatever carries it: a tty, RFC 2217, a bare socket, or a virtual board.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "base/units.hpp"
+#include "io/clock.hpp"
+
+namespace espmint {
+
+/// What is known of a port before it is opened.
+struct PortInfo {
+  std::string name;      // what open() takes: "/dev/ttyUSB0", "rfc2217://host:4000", "socket://host:4001"
+  std::string location;  // the physical place, "usb-1-4.2" (ID_PATH); the name where there is none. This is the slot.
+  std::string product;   // "CP2102N USB to UART Bridge Controller"
+  std::string serial;
+  std::uint16_t vendor_id = 0;
+  std::uint16_t product_id = 0;
+  [[nodiscard]] bool is_usb() const { return vendor_id != 0; }
+};
+
+/// One owner; closing twice is fine. After close() or a vanished device every call faults with port_gone.
+/// Faults: port_gone (reconnect), port_failed (reconnect), no_reset_lines (refuse).
+class Port {
+ public:
+  virtual ~Port() = default;
+  /// Reads what is there, at least one byte; 0 when the deadline passed first.
+  virtual Task<Result<std::size_t>> read_some(ByteSpan into, Instant deadline) = 0;
+  /// Writes all of it, waiting for room; faults when the deadline passes with bytes left.
+  virtual Task<Result<void>> write(ByteView bytes, Instant deadline) = 0;
+  /// Takes effect for bytes written from now on; what was written before leaves at the old speed.
+  virtual Task<Result<void>> set_baud(Baud) = 0;
+  /// true = asserted (low on the pin). Only the named line changes. Fault no_reset_lines where the port has none.
+  virtual Task<Result<void>> set_dtr(bool asserted) = 0;
+  virtual Task<Result<void>> set_rts(bool asserted) = 0;
+  /// Both in one operation where the carrier can (TIOCMSET), else DTR then RTS.
+  virtual Task<Result<void>> set_dtr_rts(bool dtr, bool rts) = 0;
+  /// Drops what has arrived and was not read.
+  virtual Task<Result<void>> discard_input() = 0;
+  virtual void close() = 0;
+  [[nodiscard]] virtual const std::string& name() const = 0;
+  /// Time a byte needs beyond the wire to get there and back; waits for echoes add it.
+  [[nodiscard]] virtual Duration latency() const { return std::chrono::milliseconds{0}; }
+};
+
+class PortOpener {
+ public:
+  virtual ~PortOpener() = default;
+  /// Opens exclusively at 115200 8N1, raw, without touching DTR and RTS where the system lets us.
+  /// Faults: port_missing, port_denied (with the exact mend), port_busy (naming the holder), port_failed.
+  virtual Task<Result<std::unique_ptr<Port>>> open(const std::string& name) = 0;
+};
+
+struct PortEvent {
+  enum class Kind { appeared, vanished } kind;
+  PortInfo port;
+};
+
+/// Tells of ports that come and go; at the start one `appeared` for each that is there.
+class PortWatcher {
+ public:
+  virtual ~PortWatcher() = default;
+  virtual Task<PortEvent> next() = 0;
+};
+
+}  // namespace espmint

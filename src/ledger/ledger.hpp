@@ -1,0 +1,157 @@
+// ledger/ledger.hpp: who got what, durable before it happens. One SQLite file per product; rules: docs/ledger.md.
+//
+//   admit → reserve → record_certificate → expose → mark_written → mark_verified          (one board, in this order)
+//
+// Every transition is one transaction with one row of the audit chain; it is durable when the call returns. Calls block
+// on the disk: the line makes them on a pool of one thread. Faults: ledger_refused (refuse: a rule forbids it),
+// ledger_io and disk_full (stop_line: a failed write or fsync is never retried), clock_backwards (stop_line).
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/hash.hpp"
+#include "base/mac.hpp"
+#include "base/result.hpp"
+#include "io/clock.hpp"
+
+namespace espmint {
+
+enum class KeyState { available, reserved, exposed, written, verified, quarantined, retired };
+std::string_view name_of(KeyState);  // "AVAILABLE", …
+
+/// A board is all of these together; a known MAC with another tuple is a clone.
+struct BoardIdentity {
+  Mac mac;
+  std::string chip;       // "esp32"
+  std::string unique_id;  // hex, empty where the chip has none
+  std::uint32_t flash_id = 0;  // JEDEC
+  bool operator==(const BoardIdentity&) const = default;
+};
+
+/// One try to give one board its identity. The number is the ledger's, never used twice.
+struct Attempt {
+  std::int64_t number = 0;
+  std::string device_id;
+};
+
+struct CertificateRecord {
+  Sha256 sha256{};        // of the DER
+  std::string serial;     // hex
+  Bytes der;
+  Bytes public_key_der;
+  Md5 image_md5{};        // of the whole identity image, as the board's ROM reports it
+  Sha256 image_sha256{};
+};
+
+/// What the ledger says of a board that has just been identified.
+struct Admission {
+  enum class Kind {
+    fresh,     // never exposed: reserve and go
+    verified,  // VERIFIED with this plan: check in place, nothing new
+    replan,    // VERIFIED, but with another plan: same identity cannot be rewritten (its key is gone): renew is needed
+               // for the identity; firmware may be written. `run` mints anew only with --renew
+    resume,    // EXPOSED or WRITTEN: compare the image's digest on the board; equal → verify, else burn and mint anew
+    held,      // a person decides; `why` says what and how
+  } kind = Kind::fresh;
+  std::string device_id;                      // for all but fresh and held
+  std::optional<Attempt> attempt;             // for resume and verified
+  std::optional<CertificateRecord> certificate;
+  KeyState state = KeyState::available;
+  Sha256 plan_digest{};                       // the plan it was prepared with
+  std::string when;                           // UTC of the last transition
+  std::string why;
+};
+
+/// How it was seen that the board holds its identity, after a reset and a fresh identification.
+struct Evidence {
+  std::string method;   // "rom-digest", "rom-digest+challenge"
+  Md5 image_md5{};
+  std::string detail;   // for people, no secrets
+};
+
+/// The story of one pass, for export: whatever its end.
+struct RunRecord {
+  BoardIdentity board;
+  std::string device_id, slot, firmware_version;
+  Sha256 firmware_sha256{};
+  Sha256 plan_digest{};
+  std::optional<Sha256> certificate_sha256;
+  std::string started;  // UTC
+  double seconds = 0;   // port ready to verdict
+  std::string verdict;  // VERIFIED, WRITTEN, HELD, QUARANTINED, FAILED
+  std::string code;     // fault code's name, empty when VERIFIED
+  std::string fault;    // the sentence
+};
+
+struct DeviceRecord {
+  std::string id;
+  BoardIdentity board;
+  KeyState state = KeyState::available;
+  std::optional<CertificateRecord> certificate;
+  std::string updated;              // UTC
+  std::optional<RunRecord> last_run;
+};
+
+/// One row of the chain, as `audit verify` names it.
+struct AuditRow {
+  std::int64_t sequence = 0;
+  std::string time, event, device_id, detail;
+};
+
+struct AuditReport {
+  std::int64_t rows = 0;
+  std::string head;  // hex
+  std::optional<std::int64_t> broken_at;  // first row that does not fit
+  std::string why;   // "row 17 was changed", "row 18 is missing", "rows 4 and 5 are swapped", "the last 3 rows were cut off"
+};
+
+struct LedgerOptions {
+  enum class Mode { write, read } mode = Mode::write;
+  std::string product;
+  std::string holder;  // "pid 4711 on line-3: espmint run", what a second writer is told
+};
+
+class Ledger {
+ public:
+  /// `folder` holds ledger.db, ledger.lock and ledger.head. Creates them when absent (write). On opening for writing:
+  /// takes the lock, checks that the file is ours and whole, compares the head outside, frees RESERVED rows.
+  /// Faults: ledger_locked (naming the holder), ledger_foreign, ledger_damaged, ledger_missing (read), disk_full.
+  static Result<std::unique_ptr<Ledger>> open(const std::filesystem::path& folder, LedgerOptions, const Clock&);
+  virtual ~Ledger() = default;
+
+  // ---- one board, in this order
+  virtual Result<Admission> admit(const BoardIdentity&, const Sha256& plan_digest) = 0;
+  /// Step 2. Faults: quota_reached; ledger_refused when the id is another board's. `renew`: a VERIFIED board may get a
+  /// second identity; its old certificate stays until the new one is verified, then becomes BURNED.
+  virtual Result<Attempt> reserve(const BoardIdentity&, const std::string& device_id, const Sha256& plan_digest,
+                                  std::optional<std::uint64_t> quota, bool renew) = 0;
+  /// Step 3: certificate, its id, image digest, and the INTENT to enrol it, before anything hears of it.
+  virtual Result<void> record_certificate(const Attempt&, const CertificateRecord&) = 0;
+  /// Settles an intent recorded with it: "enrol", "activate". `outcome`: "done" or a reason.
+  virtual Result<void> settle(const Attempt&, std::string_view act, std::string_view outcome) = 0;
+  /// Step 5, the point of no return: durable before the first secret byte reaches a port.
+  virtual Result<void> expose(const Attempt&) = 0;
+  virtual Result<void> mark_written(const Attempt&) = 0;                    // step 7
+  virtual Result<void> mark_verified(const Attempt&, const Evidence&) = 0;  // step 8, only from WRITTEN
+  /// RESERVED only: nothing left the process; the certificate is BURNED, the board is fresh again.
+  virtual Result<void> release(const Attempt&, std::string_view why) = 0;
+  /// EXPOSED or WRITTEN whose key is gone: certificate BURNED; the board keeps its id and may be reserved again.
+  virtual Result<void> burn(const Attempt&, std::string_view why) = 0;
+  virtual Result<void> record_run(const RunRecord&) = 0;
+
+  // ---- reading
+  virtual Result<std::vector<DeviceRecord>> devices() = 0;
+  virtual Result<std::optional<DeviceRecord>> device(const std::string& id_or_mac) = 0;
+  virtual Result<std::vector<RunRecord>> runs() = 0;
+  virtual Result<AuditReport> verify_audit() = 0;
+};
+
+/// For tests that stop the process at every durable write: called just before and just after each commit and head write.
+void set_ledger_crash_hook(std::function<void(std::string_view point)>);
+
+}  // namespace espmint
