@@ -1,0 +1,225 @@
+#include "line/line.hpp"
+
+#include <array>
+
+#include "io/system_ports.hpp"
+#include "rom/connect.hpp"
+
+namespace espmint {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto reopen_pause = 250ms;   // a network port whose board is away
+constexpr auto look_again = 1000ms;    // an adapter that stays while boards come and go
+
+bool is_port_away(const Fault& fault) { return fault.code == Code::port_gone || fault.code == Code::port_failed; }
+bool is_unusable(const Fault& fault) { return fault.code == Code::port_denied || fault.code == Code::port_busy; }
+bool nobody_answered(const RunOutcome& outcome) {
+  return !outcome.board && outcome.fault &&
+         (outcome.fault->code == Code::board_silent || outcome.fault->code == Code::board_not_in_download_mode);
+}
+/// The chips' own USB-Serial-JTAG peripheral.
+bool is_usb_serial_jtag(const PortInfo& port) { return port.vendor_id == 0x303a && port.product_id == 0x1001; }
+
+}  // namespace
+
+Exit LineSummary::exit() const {
+  if (stopped_by) return exit_of(stopped_by->code);
+  if (interrupted) return Exit::interrupted;
+  if (failed == 0) return Exit::good;
+  // Only ports that never had a board behind them: that is a matter of ports, not of boards.
+  std::uint64_t of_ports = 0;
+  for (const auto& [name, boards] : causes)
+    for (const CodeSpec& row : fault_codes)
+      if (row.name == name && row.exit == Exit::port) of_ports += boards;
+  return of_ports == failed && passed == 0 ? Exit::port : Exit::board_failed;
+}
+
+struct Line::Slot {
+  std::string name;
+  PortInfo info;
+  bool named = false;       // by --port: it is waited for; the others live as long as their node
+  bool vanished = false;
+  bool complained = false;  // that nobody answers
+  std::unique_ptr<Port> port;
+  BoardRun* running = nullptr;
+};
+
+Line::Line(Loop& loop, Station& station, PortOpener& opener, PortWatcher* watcher, LineObserver& observer, LineOptions options)
+    : loop_(loop), station_(station), opener_(opener), watcher_(watcher), observer_(observer), options_(std::move(options)),
+      ended_(std::make_unique<Event>()) {}
+
+Line::~Line() = default;
+
+bool Line::full() const { return options_.count && counted_.size() >= *options_.count; }
+
+void Line::halt(std::optional<Fault> why) {
+  if (why && !summary_.stopped_by) summary_.stopped_by = std::move(why);
+  halted_ = true;
+  station_.stopping = true;
+  for (auto& [location, slot] : slots_)
+    if (slot->port && !(slot->running && slot->running->exposed())) slot->port->close();
+  if (living_ == 0) ended_->set();
+}
+
+void Line::interrupt() {
+  summary_.interrupted = true;
+  halt(std::nullopt);
+  if (++interrupts_ < 2) return;
+  for (auto& [location, slot] : slots_)
+    if (slot->port) slot->port->close();
+}
+
+void Line::open_slot(const PortInfo& port, bool named) {
+  if (halted_ || slots_.size() >= options_.slots) return;
+  auto slot = std::make_shared<Slot>();
+  slot->name = port.name;
+  slot->info = port;
+  slot->named = named;
+  slots_[port.location] = slot;
+  ++living_;
+  loop_.spawn(live(slot));
+}
+
+Task<LineSummary> Line::run() {
+  Instant start = station_.clock.now();
+  if (options_.ports.empty()) {
+    loop_.spawn(watch());
+  } else {
+    for (const std::string& name : options_.ports) {
+      PortInfo info;
+      for (const PortInfo& there : list_ports())
+        if (there.name == name) info = there;
+      info.name = name;
+      if (info.location.empty()) info.location = name;
+      open_slot(info, true);
+    }
+  }
+  co_await ended_->wait();
+  summary_.seconds = std::chrono::duration<double>(station_.clock.now() - start).count();
+  co_return summary_;
+}
+
+Task<> Line::watch() {
+  while (!halted_) {
+    PortEvent event = co_await watcher_->next();
+    auto there = slots_.find(event.port.location);
+    if (event.kind == PortEvent::Kind::vanished) {
+      if (there != slots_.end()) {
+        there->second->vanished = true;
+        if (there->second->port) there->second->port->close();
+      }
+      continue;
+    }
+    if (!is_known_adapter(event.port)) {
+      observer_.on_ignored(event.port);
+    } else if (there == slots_.end()) {
+      open_slot(event.port, false);
+    }
+  }
+}
+
+Task<> Line::live(std::shared_ptr<Slot> slot) {
+  observer_.on_waiting(slot->name);
+  while (!halted_ && !slot->vanished) {
+    bool again = co_await serve_one_board(*slot);
+    if (!again) break;
+  }
+  if (slot->port) slot->port->close();
+  slot->port.reset();
+  if (auto mine = slots_.find(slot->info.location); mine != slots_.end() && mine->second == slot) slots_.erase(mine);
+  --living_;
+  bool only_named = !options_.ports.empty();
+  if (living_ == 0 && (only_named || halted_)) ended_->set();
+}
+
+/// Opens the port, prepares the board behind it and waits until it has left. False when this slot is over.
+Task<bool> Line::serve_one_board(Slot& slot) {
+  auto opened = co_await opener_.open(slot.name);
+  if (!opened) {
+    Fault fault = std::move(opened.error());
+    bool wait_for_it = slot.named && !options_.one_pass && !is_unusable(fault);
+    if (wait_for_it) {
+      co_await station_.clock.sleep_for(reopen_pause);
+      co_return true;
+    }
+    if (!slot.vanished && !halted_) {
+      RunOutcome outcome;
+      fault.where.slot = slot.name;
+      outcome.fault = std::move(fault);
+      outcome.record.slot = slot.name;
+      outcome.record.verdict = name_of(outcome.verdict);
+      account(outcome);
+      observer_.on_done(slot.name, outcome);
+      if (full()) halt(std::nullopt);
+    }
+    co_return false;
+  }
+  slot.port = std::move(*opened);
+  while (!halted_) {
+    observer_.on_started(slot.name);
+    RunOutcome outcome;
+    {
+      BoardRun run{station_, *slot.port, slot.name, is_usb_serial_jtag(slot.info)};
+      slot.running = &run;
+      outcome = co_await run.prepare();
+      slot.running = nullptr;
+    }
+    account(outcome);
+    observer_.on_done(slot.name, outcome);
+    if (outcome.fault && outcome.fault->remedy == Remedy::stop_line) halt(outcome.fault);
+    if (full()) halt(std::nullopt);
+    if (halted_ || options_.one_pass) co_return false;
+    bool away = outcome.fault && is_port_away(*outcome.fault);
+    if (!away) co_await wait_until_left(slot, outcome);
+    observer_.on_left(slot.name);
+    // The port closed: open it anew. It stayed open: the next board is on the same adapter already.
+    auto still_open = co_await slot.port->discard_input();
+    if (!still_open) break;
+  }
+  slot.port->close();
+  slot.port.reset();
+  if (!halted_) observer_.on_waiting(slot.name);
+  co_return slot.named;
+}
+
+/// A board has left when its node vanishes or the connection closes. Where the adapter stays (a fixture), the next board
+/// is told by the banner that every ROM prints at power-on; a slot where nobody answered is asked again every second.
+Task<> Line::wait_until_left(Slot& slot, const RunOutcome& outcome) {
+  std::string tail;
+  std::array<std::uint8_t, 1024> buffer;
+  // The banner of our own last reset may still be on its way.
+  Instant own_banner_over = station_.clock.now() + look_again;
+  bool asks = nobody_answered(outcome);
+  while (!halted_) {
+    auto got = co_await slot.port->read_some(buffer, station_.clock.now() + look_again);
+    if (!got) co_return;
+    tail += as_text(ByteView{buffer.data(), *got});
+    bool powered_on = tail.find("(POWERON_RESET)") != std::string::npos || tail.find("(POWERON)") != std::string::npos;
+    if (powered_on && station_.clock.now() > own_banner_over) co_return;
+    if (powered_on) tail.clear();
+    if (tail.size() > 64) tail.erase(0, tail.size() - 64);
+    if (asks && *got == 0) {
+      Loader loader{*slot.port, station_.clock};
+      auto somebody = co_await connect(loader, {.usb_serial_jtag = is_usb_serial_jtag(slot.info), .patience = 200ms});
+      if (somebody) co_return;
+      if (is_port_away(somebody.error())) co_return;
+    }
+  }
+}
+
+void Line::account(const RunOutcome& outcome) {
+  bool away = outcome.fault && (is_port_away(*outcome.fault) || outcome.fault->code == Code::interrupted);
+  if (away && !options_.one_pass) return;  // no verdict yet: it gets the same identity when it comes back
+  std::string who = outcome.board ? to_string(outcome.board->mac) : outcome.record.slot;
+  counted_.insert(who);
+  if (outcome.verdict == Verdict::verified) {
+    ++summary_.passed;
+  } else {
+    ++summary_.failed;
+    if (outcome.fault) ++summary_.causes[std::string{name_of(outcome.fault->code)}];
+  }
+}
+
+}  // namespace espmint

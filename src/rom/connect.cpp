@@ -1,0 +1,164 @@
+#include "rom/connect.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/text.hpp"
+
+namespace espmint {
+namespace {
+
+using namespace std::chrono_literals;
+using What = LineStep::What;
+
+// EN low long enough for the capacitor on it (100 ms), then up with IO0 low; the ROM listens 30 ms later.
+constexpr auto reset_pulse = 100ms, rom_ready = 30ms;
+
+// Both lines in one operation: no moment in which a circuit could see EN rise with IO0 still high.
+constexpr std::array tight{
+    LineStep{What::both, false, true, reset_pulse},
+    LineStep{What::both, true, false, rom_ready},
+};
+// One line at a time, as adapters need whose driver knows no common operation.
+constexpr std::array classic{
+    LineStep{What::dtr, false, false, 0ms},
+    LineStep{What::rts, false, true, reset_pulse},
+    LineStep{What::dtr, true, false, 0ms},
+    LineStep{What::rts, false, false, rom_ready},
+};
+// The same with a reset that rises slowly (470 nF or more on EN).
+constexpr std::array slow{
+    LineStep{What::dtr, false, false, 0ms},
+    LineStep{What::rts, false, true, reset_pulse},
+    LineStep{What::dtr, true, false, 0ms},
+    LineStep{What::rts, false, false, 400ms},
+};
+// The chip's own USB peripheral watches the order of the two lines; it never sees both asserted as one step.
+constexpr std::array usb_jtag{
+    LineStep{What::rts, false, false, 0ms},
+    LineStep{What::dtr, false, false, 100ms},
+    LineStep{What::dtr, true, false, 0ms},
+    LineStep{What::rts, false, false, 100ms},
+    LineStep{What::rts, false, true, 0ms},
+    LineStep{What::dtr, false, false, 0ms},
+    LineStep{What::rts, false, true, 100ms},
+    LineStep{What::dtr, false, false, 0ms},
+    LineStep{What::rts, false, false, rom_ready},
+};
+
+constexpr std::array uart_first{
+    ResetSequence{"tight", tight, true},
+    ResetSequence{"classic", classic, true},
+    ResetSequence{"usb-serial-jtag", usb_jtag, false},
+    ResetSequence{"slow", slow, true},
+};
+constexpr std::array usb_first{
+    ResetSequence{"usb-serial-jtag", usb_jtag, false},
+    ResetSequence{"tight", tight, true},
+    ResetSequence{"classic", classic, true},
+};
+
+Task<Result<void>> perform(Port& port, Clock& clock, std::span<const LineStep> steps) {
+  for (const LineStep& step : steps) {
+    switch (step.what) {
+      case What::dtr: CO_TRY(co_await port.set_dtr(step.dtr)); break;
+      case What::rts: CO_TRY(co_await port.set_rts(step.rts)); break;
+      case What::both: CO_TRY(co_await port.set_dtr_rts(step.dtr, step.rts)); break;
+    }
+    if (step.then > 0ms) co_await clock.sleep_for(step.then);
+  }
+  co_return ok();
+}
+
+bool is_port_fault(const Fault& fault) {
+  return fault.code == Code::port_gone || fault.code == Code::port_failed || fault.code == Code::port_busy ||
+         fault.code == Code::port_denied;
+}
+
+/// SYNC every 20 ms or so until one is answered. The first may fall into the banner.
+Task<Result<void>> sync_until(Loader& loader, Instant deadline) {
+  for (;;) {
+    auto answer = co_await loader.sync(20ms);
+    if (answer || is_port_fault(answer.error()) || loader.clock().now() >= deadline) co_return answer;
+  }
+}
+
+/// The line of a boot log that says which way the strapping pins sent the chip.
+std::string strap_line(const std::string& heard) {
+  for (std::string_view line : split(heard, '\n'))
+    if (line.find("boot:0x") != std::string_view::npos) return std::string{trim(line)};
+  return {};
+}
+
+Fault why_no_answer(const std::string& heard, bool could_reset) {
+  std::string strap = strap_line(heard);
+  bool download = heard.find("waiting for download") != std::string::npos || strap.find("DOWNLOAD") != std::string::npos ||
+                  strap.find("UART_BOOT") != std::string::npos;
+  if (!strap.empty() && !download) {
+    Fault fault{Code::board_not_in_download_mode, Remedy::reconnect, "the board started its firmware instead of download mode"};
+    fault.seen = strap;
+    fault.advice = could_reset ? "Its BOOT pin (IO0) is not wired to DTR: hold BOOT while it is reset"
+                               : "This port has no reset lines: hold BOOT, press RESET, let go, and try again";
+    return fault;
+  }
+  Fault fault{Code::board_silent, Remedy::reconnect, "no ESP32 answers"};
+  fault.seen = trim(heard).empty() ? "not a single byte came back"
+                                   : fmt::format("it sent {} bytes that are no answer: \"{}\"", heard.size(),
+                                                 std::string{trim(heard)}.substr(0, 80));
+  fault.advice = !could_reset ? "This port has no reset lines: hold BOOT, press RESET, let go, and try again"
+                 : download   ? "It waits for download but does not hear us: check the TX wire to the board"
+                              : "Check that it is powered, that the cable carries data, and that this is its port";
+  return fault;
+}
+
+}  // namespace
+
+std::span<const ResetSequence> download_sequences(bool usb_serial_jtag) {
+  if (usb_serial_jtag) return usb_first;
+  return uart_first;
+}
+
+Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
+  Clock& clock = loader.clock();
+  Port& port = loader.port();
+  Instant deadline = clock.now() + options.patience;
+  bool could_reset = options.reset;
+  std::string heard;
+  for (;;) {
+    for (const ResetSequence& sequence : download_sequences(options.usb_serial_jtag)) {
+      CO_TRY(co_await loader.start_over());
+      if (could_reset) {
+        auto lines = co_await perform(port, clock, sequence.steps);
+        if (!lines && lines.error().code == Code::no_reset_lines) {
+          could_reset = false;
+        } else if (!lines) {
+          co_return lines;
+        }
+      }
+      auto answer = co_await sync_until(loader, std::min(deadline, clock.now() + 250ms));
+      if (answer) {
+        if (could_reset && sequence.holds_boot_pin) CO_TRY(co_await port.set_dtr(false));
+        co_return ok();
+      }
+      if (is_port_fault(answer.error())) co_return answer;
+      heard += loader.heard();
+      if (clock.now() >= deadline) {
+        if (could_reset) CO_TRY(co_await port.set_dtr_rts(false, false));
+        co_return fail(why_no_answer(heard, could_reset));
+      }
+    }
+  }
+}
+
+Task<Result<void>> reset_into_application(Port& port, Clock& clock) {
+  static constexpr std::array steps{
+      LineStep{What::dtr, false, false, 0ms},
+      LineStep{What::rts, false, true, reset_pulse},
+      LineStep{What::rts, false, false, 0ms},
+  };
+  co_return co_await perform(port, clock, steps);
+}
+
+}  // namespace espmint

@@ -1,0 +1,42 @@
+// rom/connect.hpp: getting a board to listen: reset it into download mode by DTR and RTS, then SYNC.
+#pragma once
+
+#include <span>
+
+#include "rom/loader.hpp"
+
+namespace espmint {
+
+/// One thing done to the lines; then time passes. On the usual circuit EN is low while RTS alone is asserted, and IO0 is
+/// low while DTR alone is. Source: esptool documentation, Boot Mode Selection.
+struct LineStep {
+  enum class What { dtr, rts, both } what;
+  bool dtr, rts;
+  std::chrono::milliseconds then;
+};
+
+struct ResetSequence {
+  std::string_view name;
+  std::span<const LineStep> steps;
+  /// The boot pin is released only once the board has answered: a slow EN capacitor may sample it late.
+  bool holds_boot_pin;
+};
+
+/// Ways into download mode, the likeliest first for this port (303A:1001 is the chips' own USB-Serial-JTAG).
+std::span<const ResetSequence> download_sequences(bool usb_serial_jtag);
+
+struct ConnectOptions {
+  bool usb_serial_jtag = false;
+  bool reset = true;  // false: the board is in download mode already
+  Duration patience = std::chrono::milliseconds{4500};
+};
+
+/// Resets into download mode and synchronises; tries each sequence until `patience` is over. A port without modem lines
+/// is synchronised as it is. Faults: board_silent, board_not_in_download_mode (it booted instead; the boot log's strap
+/// in `seen`), port faults.
+Task<Result<void>> connect(Loader&, ConnectOptions = {});
+
+/// Lets the application run: EN low for 100 ms with IO0 high. Fault no_reset_lines.
+Task<Result<void>> reset_into_application(Port&, Clock&);
+
+}  // namespace espmint

@@ -1,0 +1,229 @@
+#include "rom/flash.hpp"
+
+#include <fmt/format.h>
+#include <libdeflate.h>
+
+#include <cstdlib>
+
+#include "base/secret.hpp"
+
+namespace espmint {
+namespace {
+
+constexpr std::uint32_t sector = 0x1000;
+
+/// A zlib stream (RFC 1950), as both inflaters expect it; nothing when it would not be smaller.
+std::optional<Bytes> deflate(ByteView plain, int level) {
+  std::unique_ptr<libdeflate_compressor, decltype(&libdeflate_free_compressor)> compressor{
+      libdeflate_alloc_compressor(level), &libdeflate_free_compressor};
+  if (!compressor) std::abort();  // out of memory
+  Bytes out(plain.size());
+  std::size_t size = libdeflate_zlib_compress(compressor.get(), plain.data(), plain.size(), out.data(), out.size());
+  if (size == 0) return std::nullopt;
+  out.resize(size);
+  return out;
+}
+
+std::uint32_t round_up(std::uint32_t size, std::uint32_t to) { return (size + to - 1) / to * to; }
+
+/// The ROM's digest is 32 hex letters, the stub's 16 bytes.
+std::optional<Md5> parse_md5(const Bytes& body) {
+  Md5 md5{};
+  if (body.size() == md5.size()) {
+    std::copy(body.begin(), body.end(), md5.begin());
+    return md5;
+  }
+  auto raw = body.size() >= 32 ? from_hex(as_text(ByteView{body}.first(32))) : std::nullopt;
+  if (!raw) return std::nullopt;
+  std::copy(raw->begin(), raw->end(), md5.begin());
+  return md5;
+}
+
+/// Not an initializer list: g++ 12 miscompiles one inside a co_await expression.
+template <typename... Word>
+Bytes words(Word... values) {
+  Bytes out;
+  (put_u32(out, static_cast<std::uint32_t>(values)), ...);
+  return out;
+}
+
+/// The fault of block `index`. The stub acknowledges a block before it works on it, so what it reports with the answer to
+/// a block is the fate of the one before; the last block's comes with the end command.
+Fault at_block(Fault fault, const PreparedRegion& region, std::size_t index, bool reported_late) {
+  if (reported_late && fault.code == Code::command_refused && index > 0) --index;
+  std::uint64_t before = 0;
+  for (std::size_t i = 0; i < index && i < region.blocks.size(); ++i) before += region.blocks[i].plain_bytes;
+  fault.where.offset = region.range.at.bytes + before;
+  fault.seen += fmt::format("{}block {} of {}", fault.seen.empty() ? "" : ", ", std::min(index + 1, region.blocks.size()), region.blocks.size());
+  return fault;
+}
+
+}  // namespace
+
+WriteFormat WriteFormat::of(Speaker speaker, const ChipSpec& chip) {
+  if (speaker == Speaker::stub) return {};
+  return {.block_size = 0x400, .five_words = chip.rom.deflate_begin_has_encrypted, .stub = false};
+}
+
+PreparedRegion::~PreparedRegion() {
+  if (secret) wipe(frames);
+}
+
+namespace {
+
+std::shared_ptr<const PreparedRegion> frame_region(FlashOffset at, ByteView bytes, const WriteFormat& format, int level,
+                                                  bool secret) {
+  auto region = std::make_shared<PreparedRegion>();
+  region->secret = secret;
+  region->range = {at, static_cast<std::uint32_t>(bytes.size())};
+  region->md5 = md5_of(bytes);
+  auto packed = deflate(bytes, level);
+  region->deflated = packed.has_value();
+  Bytes plain;
+  if (!packed) {
+    plain.assign(bytes.begin(), bytes.end());
+    plain.resize(round_up(region->range.size, 4), 0xff);
+  }
+  const Bytes& payload = packed ? *packed : plain;
+  auto block_count = static_cast<std::uint32_t>((payload.size() + format.block_size - 1) / format.block_size);
+  // Deflated, the ROM is told the erase size in whole blocks; plain, it erases what the blocks will cover.
+  std::uint32_t erase_bytes = format.stub ? region->range.size : round_up(region->range.size, format.block_size);
+  region->begin_body = words(erase_bytes, block_count, format.block_size, at.bytes);
+  if (format.five_words) put_u32(region->begin_body, 0);
+
+  Op op = packed ? Op::flash_defl_data : Op::flash_data;
+  // Room for every byte escaped where it is a secret: growing would leave copies behind.
+  region->frames.reserve((secret ? 2 : 1) * payload.size() + payload.size() / 64 + 64 * std::size_t{block_count});
+  std::uint32_t plain_done = 0;
+  for (std::uint32_t sequence = 0; sequence < block_count; ++sequence) {
+    ByteView part = ByteView{payload}.subspan(std::size_t{sequence} * format.block_size);
+    part = part.first(std::min<std::size_t>(part.size(), format.block_size));
+    Bytes body = words(static_cast<std::uint32_t>(part.size()), sequence, 0, 0);
+    body.reserve(16 + format.block_size);
+    append(body, part);
+    if (!packed && !format.stub) {  // the ROM wants whole blocks of plain data
+      body.resize(16 + format.block_size, 0xff);
+      set_u32(body, 0, format.block_size);
+    }
+    std::size_t from = region->frames.size();
+    Bytes request = encode_request(op, body, checksum_of(ByteView{body}.subspan(16)));
+    encode_slip_to(region->frames, request);
+    if (secret) wipe(request);
+    auto plain_end = static_cast<std::uint32_t>(std::uint64_t{region->range.size} * (sequence + 1) / block_count);
+    region->blocks.push_back({from, region->frames.size() - from, plain_end - plain_done});
+    plain_done = plain_end;
+    if (secret) wipe(body);
+  }
+  if (secret) {
+    wipe(plain);
+    if (packed) wipe(*packed);
+  }
+  return region;
+}
+
+}  // namespace
+
+std::shared_ptr<const PreparedRegion> prepare_region(FlashOffset at, ByteView bytes, const WriteFormat& format) {
+  return frame_region(at, bytes, format, 12, false);
+}
+
+std::shared_ptr<const PreparedRegion> prepare_secret_region(FlashOffset at, ByteView bytes, const WriteFormat& format) {
+  return frame_region(at, bytes, format, 6, true);
+}
+
+Task<Result<void>> write_region(Loader& loader, const PreparedRegion& region, Progress progress) {
+  Op begin = region.deflated ? Op::flash_defl_begin : Op::flash_begin;
+  Op data = region.deflated ? Op::flash_defl_data : Op::flash_data;
+  // The ROM erases the whole region before it answers BEGIN, the stub as it goes.
+  CO_TRY(co_await loader.command(begin, region.begin_body, 0, budget_of(begin, region.range.size)));
+  bool late = loader.speaker() == Speaker::stub;
+  std::uint64_t done = 0;
+  // One frame in flight: the stub has two buffers and no way to say "wait".
+  for (std::size_t i = 0; i < region.blocks.size(); ++i) {
+    const auto& block = region.blocks[i];
+    std::uint32_t working_on = block.plain_bytes + (i > 0 ? region.blocks[i - 1].plain_bytes : 0);
+    auto answer = co_await loader.command_framed(data, ByteView{region.frames}.subspan(block.from, block.size),
+                                                 budget_of(data, working_on));
+    if (!answer) co_return fail(at_block(std::move(answer.error()), region, i, late));
+    done += block.plain_bytes;
+    if (progress) progress(done);
+  }
+  if (loader.speaker() == Speaker::stub) {
+    // Its answer is the fate of the last block. 1: stay, do not start the application.
+    Op end = region.deflated ? Op::flash_defl_end : Op::flash_end;
+    auto answer = co_await loader.command(end, words(1), 0, budget_of(data, 64_KiB));
+    if (!answer) co_return fail(at_block(std::move(answer.error()), region, region.blocks.size(), late));
+  }
+  co_return ok();
+}
+
+Task<Result<Md5>> flash_md5(Loader& loader, FlashRange range) {
+  Bytes body = words(range.at.bytes, range.size, 0, 0);
+  CO_TRY(Reply reply, co_await loader.command(Op::spi_flash_md5, body, 0, budget_of(Op::spi_flash_md5, range.size)));
+  auto md5 = parse_md5(reply.body);
+  if (!md5)
+    co_return fail({Code::reply_damaged, Remedy::retry, "the board's digest is not one", {}, fmt::format("{} bytes", reply.body.size()), {}});
+  co_return *md5;
+}
+
+Task<Result<void>> erase_region(Loader& loader, FlashRange range) {
+  if (range.at.bytes % sector != 0 || range.size % sector != 0) {
+    Fault fault{Code::usage, Remedy::refuse, "flash is erased in whole sectors of 4096 bytes"};
+    fault.seen = fmt::format("offset {:#x}, size {:#x}", range.at.bytes, range.size);
+    co_return fail(std::move(fault));
+  }
+  if (loader.speaker() == Speaker::stub) {
+    CO_TRY(co_await loader.command(Op::erase_region, words(range.at.bytes, range.size), 0,
+                                   budget_of(Op::erase_region, range.size)));
+    co_return ok();
+  }
+  Bytes begin = words(range.size, range.size / 0x400, 0x400, range.at.bytes);
+  if (loader.chip() && loader.chip()->rom.deflate_begin_has_encrypted) put_u32(begin, 0);
+  CO_TRY(co_await loader.command(Op::flash_begin, begin, 0, budget_of(Op::flash_begin, range.size)));
+  co_return ok();
+}
+
+Task<Result<void>> erase_chip(Loader& loader, std::uint32_t flash_size) {
+  if (loader.speaker() == Speaker::rom) co_return co_await erase_region(loader, {{0}, flash_size});
+  CO_TRY(co_await loader.command(Op::erase_flash, {}));
+  co_return ok();
+}
+
+Task<Result<Bytes>> read_flash(Loader& loader, FlashRange range, Progress progress) {
+  Bytes out;
+  out.reserve(range.size);
+  if (loader.speaker() == Speaker::rom) {
+    constexpr std::uint32_t most = 64;
+    while (out.size() < range.size) {
+      auto part = std::min<std::uint32_t>(most, range.size - static_cast<std::uint32_t>(out.size()));
+      CO_TRY(Reply reply, co_await loader.command(Op::read_flash_slow,
+                                                  words(range.at.bytes + static_cast<std::uint32_t>(out.size()), part)));
+      if (reply.body.size() < part)
+        co_return fail({Code::reply_damaged, Remedy::retry, "the board sent too little flash", {}, fmt::format("{} of {} bytes", reply.body.size(), part), {}});
+      append(out, ByteView{reply.body}.first(part));
+      if (progress) progress(out.size());
+    }
+    co_return out;
+  }
+  constexpr std::uint32_t block = 0x1000, in_flight = 64;
+  CO_TRY(co_await loader.command(Op::read_flash, words(range.at.bytes, range.size, block, in_flight)));
+  while (out.size() < range.size) {
+    CO_TRY(Bytes frame, co_await loader.receive_frame(std::chrono::seconds{3}));
+    if (frame.size() > range.size - out.size() || frame.size() > block)
+      co_return fail({Code::reply_damaged, Remedy::reconnect, "the board sent more flash than was asked for", {}, {}, {}});
+    append(out, frame);
+    CO_TRY(co_await loader.send_frame(words(static_cast<std::uint32_t>(out.size()))));
+    if (progress) progress(out.size());
+  }
+  CO_TRY(Bytes digest, co_await loader.receive_frame(std::chrono::seconds{3}));
+  Md5 computed = md5_of(out);
+  if (digest.size() != computed.size() || !std::equal(digest.begin(), digest.end(), computed.begin())) {
+    Fault fault{Code::reply_damaged, Remedy::retry, "the flash was not read as the board sent it"};
+    fault.seen = fmt::format("board MD5 {}, received MD5 {}", to_hex(digest), to_hex(computed));
+    fault.advice = "Read again at a lower --baud";
+    co_return fail(std::move(fault));
+  }
+  co_return out;
+}
+
+}  // namespace espmint

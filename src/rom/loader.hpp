@@ -1,0 +1,80 @@
+// rom/loader.hpp: one conversation with a board's ROM loader or with the stub that replaced it: a command, its answer.
+//   Loader loader{port, clock};
+//   CO_TRY(co_await loader.sync(deadline));
+//   CO_TRY(std::uint32_t word, co_await loader.read_reg(0x3ff5a004));
+// It asks once and reports; whoever wants another try decides that above. What the ROM really answers, with its
+// stale values and borrowed opcodes: docs/formats/rom-protocol.md.
+#pragma once
+
+#include <functional>
+
+#include "chip/chip.hpp"
+#include "io/port.hpp"
+#include "rom/commands.hpp"
+#include "rom/slip.hpp"
+
+namespace espmint {
+
+struct Reply {
+  std::uint32_t value = 0;  // means something for READ_REG only
+  Bytes body;               // without the status bytes
+};
+
+class Loader {
+ public:
+  Loader(Port& port, Clock& clock) : port_(port), clock_(clock) {}
+
+  Port& port() { return port_; }
+  Clock& clock() { return clock_; }
+  [[nodiscard]] Speaker speaker() const { return speaker_; }
+  [[nodiscard]] Baud baud() const { return baud_; }
+  /// After a reset: the ROM speaks, at 115200, and nothing is known of the chip.
+  Task<Result<void>> start_over();
+
+  /// One SYNC and its answer; the other seven answers are skipped when they come. Fault board_silent.
+  Task<Result<void>> sync(Duration patience);
+  Task<Result<std::uint32_t>> read_reg(std::uint32_t address);
+  Task<Result<void>> write_reg(std::uint32_t address, std::uint32_t value);
+  /// A command and its answer within `patience`. Faults: reply_missing, command_refused with the status in words.
+  Task<Result<Reply>> command(Op, ByteView body, std::uint8_t checksum = 0, Duration patience = Duration::zero());
+  /// The same with a frame that was encoded before (PreparedRegion).
+  Task<Result<Reply>> command_framed(Op, ByteView framed, Duration patience);
+  /// The next frame as it comes, for what is no reply: OHAI, flash data.
+  Task<Result<Bytes>> receive_frame(Duration patience);
+  Task<Result<void>> send_frame(ByteView body);
+
+  /// Agrees on another speed with whoever speaks, switches the port, and asks a question to see that it holds.
+  /// Fault baud_failed (reconnect): the board must be reset.
+  Task<Result<void>> change_baud(Baud);
+
+  /// What the board printed that was no reply, newest 4 KiB, for diagnosis.
+  [[nodiscard]] std::string heard() const;
+  void forget_heard() { heard_.clear(); decoder_.clear(); }
+
+  // Known once identified; the answers' shape depends on it.
+  void chip_is(const ChipSpec& chip) { chip_ = &chip; }
+  [[nodiscard]] const ChipSpec* chip() const { return chip_; }
+  void stub_speaks() { speaker_ = Speaker::stub; }
+
+ private:
+  Task<Result<Reply>> await_reply(Op, Instant deadline);
+  std::optional<Result<Reply>> read_reply(Op, ByteView frame);
+  Task<Result<bool>> receive_some(Instant deadline);
+  void keep_heard(ByteView bytes);
+  Task<Result<std::uint32_t>> baud_word(Baud);
+
+  Port& port_;
+  Clock& clock_;
+  SlipDecoder decoder_;
+  Speaker speaker_ = Speaker::rom;
+  Baud baud_{};
+  const ChipSpec* chip_ = nullptr;
+  std::optional<Op> previous_;
+  Bytes heard_;
+};
+
+/// The request packet of the protocol: direction, opcode, length, checksum, body; not yet framed.
+Bytes encode_request(Op, ByteView body, std::uint8_t checksum);
+std::uint8_t checksum_of(ByteView data);
+
+}  // namespace espmint

@@ -1,0 +1,444 @@
+#include "run/board_run.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "boost/asio/experimental/awaitable_operators.hpp"
+#include "handshake/challenge.hpp"
+#include "recipe/checks.hpp"
+#include "rom/connect.hpp"
+
+namespace espmint {
+namespace {
+
+using namespace std::chrono_literals;
+
+// ROM loaders measure time by a clock of their own and miss above this; the stub does not.
+constexpr Baud fastest_for_rom{921'600};
+constexpr std::array slower_bauds{Baud{921'600}, Baud{460'800}, Baud{230'400}, Baud{115'200}};
+
+double seconds_between(Instant from, Instant to) { return std::chrono::duration<double>(to - from).count(); }
+
+Fault board_changed(const Mac& expected, const Mac& found) {
+  Fault fault{Code::board_changed, Remedy::refuse, "another board is on this slot now"};
+  fault.seen = fmt::format("MAC {}, it was {}", to_string_with_colons(found), to_string_with_colons(expected));
+  fault.advice = "Nothing of the first board's identity was written to it; plug one board in and leave it until it is done";
+  return fault;
+}
+
+Fault flash_differs(Code code, std::string_view what, const Md5& on_board, const Md5& wanted) {
+  Fault fault{code, Remedy::retry, fmt::format("{} is not on the flash as it was sent", what)};
+  fault.seen = fmt::format("board MD5 {}, sent MD5 {}", to_hex(on_board), to_hex(wanted));
+  fault.advice = "Reseat the board; twice on one slot: check cable and supply; twice on one board: its flash is worn";
+  return fault;
+}
+
+}  // namespace
+
+std::string_view name_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::verified: return "VERIFIED";
+    case Verdict::written: return "WRITTEN";
+    case Verdict::held: return "HELD";
+    case Verdict::quarantined: return "QUARANTINED";
+    case Verdict::failed: break;
+  }
+  return "FAILED";
+}
+
+BoardRun::BoardRun(Station& station, Port& port, std::string slot, bool usb_serial_jtag)
+    : station_(station),
+      port_(port),
+      slot_(std::move(slot)),
+      usb_serial_jtag_(usb_serial_jtag),
+      loader_(port, station.clock),
+      started_(station.clock.now()),
+      baud_(station.options.baud),
+      use_stub_(station.options.use_stub) {}
+
+BoardRun::~BoardRun() {
+  if (!board_) return;
+  if (auto mine = station_.active.find(board_->mac); mine != station_.active.end() && mine->second == slot_)
+    station_.active.erase(mine);
+}
+
+Task<RunOutcome> BoardRun::prepare() {
+  outcome_.record.started = to_string(station_.clock.wall());
+  Result<void> end = co_await story();
+  co_await settle(std::move(end));
+  co_return std::move(outcome_);
+}
+
+// ---------------------------------------------------------------------------------------------------- the story
+
+Task<Result<void>> BoardRun::story() {
+  using boost::asio::experimental::awaitable_operators::operator&&;
+  CO_TRY(co_await step(Step::connect, &BoardRun::bring_up));
+  CO_TRY(co_await step(Step::admit, &BoardRun::admit));
+  // While the firmware crosses the wire the identity is minted, enrolled and its image built.
+  auto [flashed, minted] = co_await (step(Step::flash_firmware, &BoardRun::flash_firmware) && make_identity());
+  CO_TRY(std::move(flashed));
+  CO_TRY(std::move(minted));
+  CO_TRY(co_await step(Step::flash_identity, &BoardRun::flash_identity));
+  CO_TRY(co_await step(Step::evidence, &BoardRun::evidence));
+  CO_TRY(co_await step(Step::boot, &BoardRun::boot));
+  CO_TRY(co_await step(Step::challenge, &BoardRun::challenge_application));
+  CO_TRY(co_await step(Step::record, &BoardRun::record_verified));
+  co_return ok();
+}
+
+Task<Result<BoardInfo>> BoardRun::connect_and_identify() {
+  CO_TRY(co_await connect(loader_, {.usb_serial_jtag = usb_serial_jtag_, .reset = station_.options.reset}));
+  CO_TRY(BoardInfo board, co_await identify(loader_));
+  // After every reset: what was planned for one board never lands on another.
+  if (board_ && board.mac != board_->mac) co_return fail(board_changed(board_->mac, board.mac));
+  co_return board;
+}
+
+Task<Result<void>> BoardRun::bring_up() {
+  CO_TRY(BoardInfo board, co_await connect_and_identify());
+  CO_TRY(check_chip(station_.plan, *board.chip));
+  if (board.security.locked()) {
+    Fault fault{Code::board_locked, Remedy::refuse, "this board is locked: nothing may be written to it in plain"};
+    fault.seen = fmt::format("flash encryption {}, secure boot {}, secure download {}",
+                             board.security.flash_encryption ? "on" : "off", board.security.secure_boot ? "on" : "off",
+                             board.security.secure_download ? "on" : "off");
+    fault.advice = "Put it aside: it has been in a product that locks its boards";
+    co_return fail(std::move(fault));
+  }
+  auto at_speed = co_await loader_.change_baud(std::min(baud_, fastest_for_rom));
+  if (!at_speed) {
+    if (at_speed.error().code == Code::baud_failed && baud_ > slower_bauds.back()) {
+      baud_ = *std::find_if(slower_bauds.begin(), slower_bauds.end(), [this](Baud slower) { return slower < baud_; });
+      station_.observer.on_note(slot_, fmt::format("no answer at the higher speed, going on at {} baud", baud_.per_second));
+    }
+    co_return at_speed;
+  }
+  auto stub = station_.stubs.find(board.chip->id);
+  if (use_stub_ && stub != station_.stubs.end()) {
+    CO_TRY(co_await start_stub(loader_, *stub->second));
+    CO_TRY(co_await loader_.change_baud(baud_));
+  }
+  CO_TRY(co_await read_flash_id(loader_, board));
+  CO_TRY(check_flash(station_.plan, board.flash_size));
+  bool first_time = !board_;
+  board_ = board;
+  outcome_.board = board;
+  who_ = {board.mac, std::string{board.chip->name}, board.unique_id, board.flash_id};
+  if (first_time) {
+    station_.observer.on_board(slot_, board);
+    auto [there, mine] = station_.active.emplace(board.mac, slot_);
+    if (!mine && there->second != slot_) {
+      Fault fault{Code::board_held, Remedy::refuse, fmt::format("a board with this MAC is already in slot {}", there->second)};
+      fault.seen = to_string_with_colons(board.mac);
+      fault.advice = "Two boards with one MAC are both put aside; if it is one board on two ports, unplug one";
+      co_return fail(std::move(fault));
+    }
+  }
+  CO_TRY(firmware_, co_await station_.firmware.for_board(WriteFormat::of(loader_.speaker(), *board.chip), board.flash_size));
+  co_return ok();
+}
+
+Task<Result<void>> BoardRun::admit() {
+  const Plan& plan = station_.plan;
+  if (!plan.identity) co_return ok();
+  auto ask = [&ledger = station_.ledger, who = who_, digest = plan.digest] { return ledger.admit(who, digest); };
+  CO_TRY(admission_, co_await on_pool(station_.ledger_pool, std::move(ask)));
+  using Kind = Admission::Kind;
+  if (admission_.kind == Kind::held) {
+    Fault fault{Code::board_held, Remedy::refuse, "this board is held"};
+    fault.seen = admission_.why;
+    fault.advice = "Put it aside for whoever answers for the line";
+    co_return fail(std::move(fault));
+  }
+  bool known = admission_.kind == Kind::verified || admission_.kind == Kind::replan;
+  if (known && !station_.options.renew) {
+    keeps_identity_ = true;
+    certificate_ = admission_.certificate;
+    co_return co_await check_identity_in_place();
+  }
+  if (admission_.kind == Kind::resume) co_return co_await resume_identity();
+  auto reserve = [&ledger = station_.ledger, who = who_, id = device_id_for(plan.id_template, board_->mac),
+                  digest = plan.digest, quota = plan.quota, renew = station_.options.renew] {
+    return ledger.reserve(who, id, digest, quota, renew);
+  };
+  CO_TRY(attempt_, co_await on_pool(station_.ledger_pool, std::move(reserve)));
+  outcome_.record.device_id = attempt_->device_id;
+  co_return ok();
+}
+
+/// A board that is VERIFIED already: its identity must still be the one that the ledger knows.
+Task<Result<void>> BoardRun::check_identity_in_place() {
+  outcome_.record.device_id = admission_.device_id;
+  outcome_.already_since = admission_.when;
+  CO_TRY(Md5 on_board, co_await flash_md5(loader_, station_.plan.identity->partition.range));
+  if (certificate_ && on_board == certificate_->image_md5) co_return ok();
+  Fault fault{Code::board_held, Remedy::refuse,
+              fmt::format("this board was VERIFIED on {}, but its identity has been changed or erased since", admission_.when)};
+  fault.seen = fmt::format("board MD5 {}", to_hex(on_board));
+  fault.advice = "Its key is stored nowhere else: `espmint prepare --renew` mints a new one for it";
+  co_return fail(std::move(fault));
+}
+
+/// An earlier run exposed a key to this board and never saw it proved.
+Task<Result<void>> BoardRun::resume_identity() {
+  attempt_ = admission_.attempt;
+  certificate_ = admission_.certificate;
+  outcome_.record.device_id = admission_.device_id;
+  auto pending = station_.pending.find(board_->mac);
+  CO_TRY(Md5 on_board, co_await flash_md5(loader_, station_.plan.identity->partition.range));
+  if (certificate_ && on_board == certificate_->image_md5) {
+    exposed_ = true;
+    co_return co_await mark_written();
+  }
+  if (pending != station_.pending.end() && pending->second.attempt.number == attempt_->number &&
+      pending->second.until > station_.clock.now()) {
+    exposed_ = true;
+    image_ = pending->second.image;
+    co_return ok();
+  }
+  // The key is gone with the process that made it: this certificate will never be anybody's.
+  auto burn = [&ledger = station_.ledger, attempt = *attempt_] {
+    return ledger.burn(attempt, "the run that minted it ended before the board held it");
+  };
+  CO_TRY(co_await on_pool(station_.ledger_pool, std::move(burn)));
+  attempt_.reset();
+  certificate_.reset();
+  auto reserve = [&ledger = station_.ledger, who = who_, id = admission_.device_id, digest = station_.plan.digest,
+                  quota = station_.plan.quota] { return ledger.reserve(who, id, digest, quota, false); };
+  CO_TRY(attempt_, co_await on_pool(station_.ledger_pool, std::move(reserve)));
+  co_return ok();
+}
+
+Task<Result<bool>> BoardRun::matches(const PreparedRegion& region) {
+  CO_TRY(Md5 on_board, co_await flash_md5(loader_, region.range));
+  co_return on_board == region.md5;
+}
+
+Task<Result<void>> BoardRun::write_and_check(const PreparedRegion& region, std::string_view label, std::uint64_t done_before) {
+  std::uint64_t total = firmware_->bytes + (image_ ? image_->range.size : 0);
+  auto tell = [this, done_before, total](std::uint64_t done) { station_.observer.on_progress(slot_, done_before + done, total); };
+  Instant start = station_.clock.now();
+  CO_TRY(co_await write_region(loader_, region, tell));
+  outcome_.flashing_seconds += seconds_between(start, station_.clock.now());
+  outcome_.flashed_bytes += region.range.size;
+  outcome_.wire_bytes += region.wire_bytes();
+  CO_TRY(Md5 on_board, co_await flash_md5(loader_, region.range));
+  if (on_board != region.md5) co_return fail(flash_differs(Code::flash_differs, label, on_board, region.md5));
+  co_return ok();
+}
+
+Task<Result<void>> BoardRun::erase_if_needed(const PlannedErase& erase) {
+  CO_TRY(Md5 on_board, co_await flash_md5(loader_, erase.range));
+  if (on_board == md5_of(Bytes(erase.range.size, 0xff))) co_return ok();
+  co_return co_await erase_region(loader_, erase.range);
+}
+
+Task<Result<void>> BoardRun::flash_firmware() {
+  // A blank board has no partition table of ours: then nothing large is asked for its digest.
+  bool maybe_there = false;
+  if (firmware_->table) {
+    CO_TRY(maybe_there, co_await matches(*firmware_->table));
+  }
+  std::uint64_t done = 0;
+  for (std::size_t i = 0; i < firmware_->regions.size(); ++i) {
+    const PreparedRegion& region = *firmware_->regions[i];
+    bool there = maybe_there && firmware_->regions[i] == firmware_->table;
+    if (maybe_there && !there) {
+      CO_TRY(there, co_await matches(region));
+    }
+    if (!there) CO_TRY(co_await write_and_check(region, firmware_->labels[i], done));
+    done += region.range.size;
+    station_.observer.on_progress(slot_, done, firmware_->bytes + (image_ ? image_->range.size : 0));
+  }
+  for (const PlannedErase& erase : station_.plan.erases) CO_TRY(co_await erase_if_needed(erase));
+  co_return ok();
+}
+
+Task<Result<void>> BoardRun::flash_identity() {
+  if (!image_ || written_) co_return ok();
+  if (station_.stopping && !exposed_)
+    co_return fail({Code::interrupted, Remedy::refuse, "stopped before the identity was written", {}, {}, {}});
+  // The last look before what cannot be undone.
+  CO_TRY(Mac mac, co_await read_mac(loader_));
+  if (mac != board_->mac) co_return fail(board_changed(board_->mac, mac));
+  if (!exposed_) {
+    auto expose = [&ledger = station_.ledger, attempt = *attempt_] { return ledger.expose(attempt); };
+    CO_TRY(co_await on_pool(station_.ledger_pool, std::move(expose)));
+    exposed_ = true;
+    CO_TRY(save_private_key());
+  }
+  CO_TRY(co_await write_and_check(*image_, "the identity image", firmware_->bytes));
+  co_return co_await mark_written();
+}
+
+Task<Result<void>> BoardRun::mark_written() {
+  written_ = true;
+  // A resumed board may be WRITTEN in the ledger already.
+  if (admission_.kind == Admission::Kind::resume && admission_.state == KeyState::written &&
+      admission_.attempt->number == attempt_->number)
+    co_return ok();
+  auto mark = [&ledger = station_.ledger, attempt = *attempt_] { return ledger.mark_written(attempt); };
+  co_return co_await on_pool(station_.ledger_pool, std::move(mark));
+}
+
+Task<Result<void>> BoardRun::evidence() {
+  if (!station_.plan.identity) co_return ok();
+  // Into download mode: the application has not run yet, so what is read is what was written.
+  if (!station_.options.reset) {
+    co_return fail({Code::no_reset_lines, Remedy::refuse, "the board cannot be reset here, so nothing proves what it holds", {}, {},
+                    "Use a port with DTR and RTS wired to EN and IO0"});
+  }
+  CO_TRY(co_await port_.set_dtr_rts(false, false));  // faults with no_reset_lines on a port without them
+  CO_TRY(BoardInfo again, co_await connect_and_identify());
+  CO_TRY(co_await read_flash_id(loader_, again));
+  if (again.flash_id != board_->flash_id) co_return fail(board_changed(board_->mac, again.mac));
+  CO_TRY(Md5 on_board, co_await flash_md5(loader_, station_.plan.identity->partition.range));
+  if (on_board != certificate_->image_md5)
+    co_return fail(flash_differs(Code::image_differs, "the identity image", on_board, certificate_->image_md5));
+  evidence_method_ = "rom-digest";
+  evidence_detail_ = fmt::format("MD5 {} by the {} after a reset", to_hex(on_board), loader_.speaker() == Speaker::rom ? "ROM" : "stub");
+  co_return ok();
+}
+
+Task<Result<void>> BoardRun::boot() {
+  CO_TRY(co_await port_.set_baud(Baud{}));
+  CO_TRY(co_await port_.discard_input());
+  auto started = co_await reset_into_application(port_, station_.clock);
+  // Without an identity there is nothing to prove: a board on a port without reset lines starts when it is unplugged.
+  if (!started && started.error().code == Code::no_reset_lines && !station_.plan.identity) co_return ok();
+  co_return started;
+}
+
+Task<Result<void>> BoardRun::challenge_application() {
+  const Plan& plan = station_.plan;
+  if (!plan.identity || !certificate_ || plan.challenge == ChallengePolicy::off) co_return ok();
+  bool known_silent = station_.challenges_unanswered >= 2 && station_.challenges_answered == 0;
+  if (plan.challenge == ChallengePolicy::automatic && known_silent) co_return ok();
+  Nonce nonce;
+  station_.entropy.fill(nonce);
+  CO_TRY(ChallengeOutcome answer, co_await challenge(port_, station_.clock, board_->mac, nonce, certificate_->public_key_der,
+                                                     station_.clock.now() + station_.options.challenge_patience));
+  switch (answer.kind) {
+    case ChallengeOutcome::Kind::proved:
+      ++station_.challenges_answered;
+      evidence_method_ += "+challenge";
+      evidence_detail_ += ", its application signed a challenge with the key";
+      co_return ok();
+    case ChallengeOutcome::Kind::wrong: {
+      Fault fault{Code::challenge_failed, Remedy::refuse, "the running firmware proved another key than the one it was given"};
+      fault.seen = answer.seen;
+      fault.advice = "Put the board aside; the firmware reads its key from another place than the recipe writes it to";
+      co_return fail(std::move(fault));
+    }
+    case ChallengeOutcome::Kind::silent: break;
+  }
+  if (plan.challenge == ChallengePolicy::required) {
+    Fault fault{Code::challenge_silent, Remedy::refuse, "the running firmware did not prove its key"};
+    fault.seen = answer.boot_log.empty() ? "it printed nothing" : answer.seen;
+    fault.advice = "The recipe demands the challenge (docs/formats/challenge.md): does this firmware answer it?";
+    co_return fail(std::move(fault));
+  }
+  if (++station_.challenges_unanswered == 2 && station_.challenges_answered == 0)
+    station_.observer.on_note(slot_, "this firmware does not answer the challenge; the digest read back is the evidence, and boards are no longer waited for");
+  co_return ok();
+}
+
+Task<Result<void>> BoardRun::record_verified() {
+  if (station_.plan.identity && !keeps_identity_) {
+    Evidence seen{evidence_method_, certificate_->image_md5, evidence_detail_};
+    auto mark = [&ledger = station_.ledger, attempt = *attempt_, seen] { return ledger.mark_verified(attempt, seen); };
+    CO_TRY(co_await on_pool(station_.ledger_pool, std::move(mark)));
+  }
+  verified_ = true;
+  outcome_.already = keeps_identity_;
+  co_return ok();
+}
+
+// ---------------------------------------------------------------------------------------------------- the end
+
+Task<void> BoardRun::settle(Result<void> end) {
+  std::optional<Fault> fault;
+  if (!end) {
+    fault = std::move(end.error());
+    if (fault->where.slot.empty()) fault->where.slot = slot_;
+    if (fault->where.step.empty()) fault->where.step = spec_of(step_).name;
+    if (board_ && fault->where.board.empty()) fault->where.board = to_string(board_->mac);
+    bool port_closed = fault->code == Code::port_gone || fault->code == Code::port_failed;
+    if (station_.stopping && port_closed) {
+      fault->code = Code::interrupted;
+      fault->what = "stopped before the board was finished";
+      fault->advice = exposed_ ? "Plug it in again: it gets the same identity" : "Nothing was written that counts; plug it in again";
+    }
+  }
+  if (attempt_ && !exposed_) {
+    auto release = [&ledger = station_.ledger, attempt = *attempt_, why = fault ? fault->what : std::string{}] {
+      return ledger.release(attempt, why);
+    };
+    auto released = co_await on_pool(station_.ledger_pool, std::move(release));
+    if (!released) fault = std::move(released.error());
+  }
+  // A secret that may be on the board is kept for that board, in memory only.
+  if (board_ && exposed_ && !verified_ && image_ && attempt_ && certificate_) {
+    station_.pending.insert_or_assign(
+        board_->mac, PendingIdentity{*attempt_, *certificate_, image_, station_.clock.now() + station_.options.pending_for});
+  } else if (board_ && verified_) {
+    station_.pending.erase(board_->mac);
+  }
+  outcome_.verdict = verified_                                                ? Verdict::verified
+                     : written_ && fault && fault->code == Code::no_reset_lines ? Verdict::written
+                     : fault && fault->code == Code::board_held                 ? Verdict::held
+                                                                              : Verdict::failed;
+  RunRecord& record = outcome_.record;
+  record.board = who_;
+  record.slot = slot_;
+  record.firmware_version = station_.plan.firmware_version;
+  record.firmware_sha256 = station_.plan.firmware_sha256;
+  record.plan_digest = station_.plan.digest;
+  if (certificate_) record.certificate_sha256 = certificate_->sha256;
+  record.seconds = seconds_between(started_, station_.clock.now());
+  record.verdict = name_of(outcome_.verdict);
+  if (fault) {
+    record.code = name_of(fault->code);
+    record.fault = describe(*fault);
+  }
+  if (board_) {
+    auto keep = [&ledger = station_.ledger, record] { return ledger.record_run(record); };
+    auto kept = co_await on_pool(station_.ledger_pool, std::move(keep));
+    if (!kept && !fault) fault = std::move(kept.error());
+  }
+  outcome_.fault = std::move(fault);
+}
+
+// ---------------------------------------------------------------------------------------------------- repeating steps
+
+void BoardRun::enter(Step next) {
+  step_ = next;
+  station_.observer.on_step(slot_, next);
+}
+
+Task<Result<void>> BoardRun::reconnect() {
+  // A lost connection is built up from the reset on; the stub is gone with it.
+  co_return co_await bring_up();
+}
+
+Task<Result<void>> BoardRun::step(Step which, StepBody body) {
+  enter(which);
+  for (int attempt = 1;; ++attempt) {
+    Result<void> end = co_await (this->*body)();
+    if (end) co_return end;
+    Fault fault = std::move(end.error());
+    if (fault.where.step.empty()) fault.where.step = spec_of(which).name;
+    const RetryRule* rule = retry_rule(which, fault.remedy);
+    bool gone = fault.code == Code::port_gone || station_.stopping;
+    if (!rule || attempt >= rule->attempts || gone) co_return fail(std::move(fault));
+    station_.observer.on_note(slot_, fmt::format("{}; trying again", describe(fault)));
+    co_await station_.clock.sleep_for(rule->pause);
+    bool connects_itself = which == Step::connect || which == Step::evidence;
+    if (fault.remedy == Remedy::reconnect && !connects_itself) CO_TRY(co_await reconnect());
+  }
+}
+
+}  // namespace espmint

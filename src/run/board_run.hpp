@@ -1,0 +1,93 @@
+// run/board_run.hpp: one board's story, from a port with something on it to a verdict that is in the ledger.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "base/secret.hpp"
+#include "run/station.hpp"
+
+namespace espmint {
+
+enum class Verdict { verified, written, held, quarantined, failed };
+std::string_view name_of(Verdict);  // "VERIFIED", …
+
+struct RunOutcome {
+  Verdict verdict = Verdict::failed;
+  std::optional<Fault> fault;     // why it is not VERIFIED
+  std::optional<BoardInfo> board; // once identified
+  RunRecord record;               // as it stands in the ledger
+  bool already = false;           // VERIFIED before, checked in place
+  std::string already_since;      // UTC
+  std::uint64_t flashed_bytes = 0, wire_bytes = 0;
+  double flashing_seconds = 0;    // of writing alone
+};
+
+class BoardRun {
+ public:
+  /// `port` is open and stays the caller's; `slot` names the place for people and records.
+  BoardRun(Station& station, Port& port, std::string slot, bool usb_serial_jtag);
+  ~BoardRun();
+  BoardRun(const BoardRun&) = delete;
+  BoardRun& operator=(const BoardRun&) = delete;
+
+  /// Never faults: whatever happens is the outcome, and what had to be recorded is recorded.
+  Task<RunOutcome> prepare();
+  /// Whether stopping now would leave a secret on a board without proof.
+  [[nodiscard]] bool exposed() const { return exposed_; }
+
+ private:
+  // The story, in its order.
+  Task<Result<void>> story();
+  Task<Result<void>> bring_up();
+  Task<Result<void>> admit();
+  Task<Result<void>> flash_firmware();
+  Task<Result<void>> flash_identity();
+  Task<Result<void>> check_identity_in_place();
+  Task<Result<void>> evidence();
+  Task<Result<void>> boot();
+  Task<Result<void>> challenge_application();
+  Task<Result<void>> record_verified();
+  Task<void> settle(Result<void> end);
+
+  // The other arm, beside flash_firmware.
+  Task<Result<void>> make_identity();
+  Task<Result<void>> resume_identity();
+  Result<void> save_private_key();
+  Task<Result<void>> mark_written();
+
+  // Tools of the steps.
+  using StepBody = Task<Result<void>> (BoardRun::*)();
+  Task<Result<void>> step(Step, StepBody);
+  Task<Result<void>> reconnect();
+  Task<Result<BoardInfo>> connect_and_identify();
+  Task<Result<void>> write_and_check(const PreparedRegion&, std::string_view label, std::uint64_t done_before);
+  Task<Result<bool>> matches(const PreparedRegion&);
+  Task<Result<void>> erase_if_needed(const PlannedErase&);
+  void enter(Step);
+
+  Station& station_;
+  Port& port_;
+  std::string slot_;
+  bool usb_serial_jtag_;
+  Loader loader_;
+  Instant started_;
+  Step step_ = Step::connect;
+  Baud baud_;
+  bool use_stub_;
+
+  std::optional<BoardInfo> board_;
+  BoardIdentity who_;
+  Admission admission_;
+  std::shared_ptr<const PreparedFirmware> firmware_;
+  std::optional<Attempt> attempt_;
+  std::optional<CertificateRecord> certificate_;
+  std::shared_ptr<const PreparedRegion> image_;
+  Secret kept_key_;  // only where the recipe saves private keys
+  bool keeps_identity_ = false;  // VERIFIED before: nothing minted, nothing exposed
+  bool exposed_ = false, written_ = false, verified_ = false;
+  std::string evidence_method_, evidence_detail_;
+  RunOutcome outcome_;
+};
+
+}  // namespace espmint
