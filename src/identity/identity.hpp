@@ -44,6 +44,9 @@ Result<PrivateKey> mint_key(KeyKind);
 /// PKCS #10, DER, subject CN = `common_name`, signed with the key.
 Result<Bytes> build_csr(const PrivateKey&, std::string_view common_name);
 
+/// SubjectPublicKeyInfo of a request, DER. Fault certificate_invalid.
+Result<Bytes> public_key_of_csr(ByteView csr_der);
+
 struct Certificate {
   Bytes der;
   std::string pem;

@@ -1,0 +1,186 @@
+#include "app/line_commands.hpp"
+
+#include <fmt/format.h>
+#include <glob.h>
+
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/as_tuple.hpp>
+#include <cstdio>
+
+#include "app/desk_commands.hpp"
+#include "app/json.hpp"
+#include "app/notifier.hpp"
+#include "app/screen.hpp"
+#include "app/workspace.hpp"
+#include "base/text.hpp"
+#include "cloud/local.hpp"
+#include "io/file.hpp"
+#include "io/system_ports.hpp"
+#include "recipe/firmware.hpp"
+#include "recipe/recipe.hpp"
+
+namespace espmint::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The recipe that was named, else recipe.toml here, else none: what lies here must do.
+Result<Recipe> choose_recipe(const LineCommand& command, fs::path& folder, std::vector<std::string>& said) {
+  std::error_code ignored;
+  fs::path file = command.recipe.empty() ? fs::path{"recipe.toml"} : fs::path{command.recipe};
+  if (fs::is_directory(file, ignored)) file /= "recipe.toml";
+  if (command.recipe.empty() && !fs::exists(file, ignored)) {
+    folder = ".";
+    return default_recipe();
+  }
+  TRY(Bytes text, read_file(file, 1024 * 1024));
+  folder = file.parent_path().empty() ? fs::path{"."} : file.parent_path();
+  said.push_back(fmt::format("recipe: {}", file.string()));
+  return parse_recipe(as_text(text), file.string());
+}
+
+/// Names with * ? [ ] become what they match; a USB location becomes the port that is there.
+std::vector<std::string> expand_ports(const std::vector<std::string>& names) {
+  std::vector<std::string> out;
+  for (const std::string& name : names) {
+    if (name.find_first_of("*?[") != std::string::npos && name.find("://") == std::string::npos) {
+      glob_t found{};
+      if (glob(name.c_str(), 0, nullptr, &found) == 0)
+        for (std::size_t i = 0; i < found.gl_pathc; ++i) out.emplace_back(found.gl_pathv[i]);
+      globfree(&found);
+      continue;
+    }
+    std::string resolved = name;
+    for (const PortInfo& port : list_ports())
+      if (port.location == name) resolved = port.name;
+    out.push_back(resolved);
+  }
+  return out;
+}
+
+Result<Plan> prepare_plan(const LineCommand& command, std::vector<std::string>& said) {
+  fs::path folder;
+  TRY(Recipe recipe, choose_recipe(command, folder, said));
+  // Paths in a recipe are the recipe's; paths on the command line are the caller's.
+  RealFolder files{command.firmware.empty() ? folder : fs::path{"."}};
+  std::string path = command.firmware.empty() ? recipe.firmware_path : command.firmware;
+  FirmwareOptions options;
+  options.chip = command.chip != "auto" ? command.chip : recipe.chip;
+  TRY(FirmwareSet set, find_firmware(files, path, options));
+  PlanOptions plan_options;
+  plan_options.partition = command.partition;
+  if (!command.issuer.empty()) recipe.issuer = command.issuer;
+  return make_plan(recipe, std::move(set), plan_options);
+}
+
+/// Ctrl-C or a closed terminal: the first finishes what is exposed, the second stops.
+Task<> watch_signals(boost::asio::signal_set& signals, Line& line, Screen& screen) {
+  namespace asio = boost::asio;
+  for (int count = 0;; ++count) {
+    auto [error, number] = co_await signals.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (error) co_return;
+    screen.sentence(count == 0 ? "finishing boards that hold a secret; once more to stop at once" : "stopping");
+    line.interrupt();
+  }
+}
+
+/// A screen that also tells the --on-done program.
+Task<> run_to_the_end(Line& line, FirmwarePreparer& firmware, Loop& loop, const Plan& plan, bool stub, LineSummary& summary) {
+  // Compresses while the first board is being connected to.
+  loop.spawn(firmware.prepare(WriteFormat::of(stub ? Speaker::stub : Speaker::rom, *plan.chip)));
+  summary = co_await line.run();
+}
+
+Result<Exit> work(const LineCommand& command) {
+  std::vector<std::string> said;
+  TRY(Plan plan, prepare_plan(command, said));
+  RealLoop loop;
+  auto screen = make_screen(command.voice, loop);
+  for (const std::string& sentence : said) screen->sentence(sentence);
+  if (command.dry_run) {
+    if (command.voice.json) {
+      print_json(plan_json(plan));
+    } else {
+      std::fputs(describe_plan(plan).c_str(), stdout);
+    }
+    return Exit::good;
+  }
+  for (const std::string& note : plan.notes) screen->sentence(note);
+
+  TRY(make_folder(command.settings.state, true));
+  bool made = false;
+  TRY(LocalCa ca, open_or_make_ca(command.settings, loop.wall(), made));
+  if (made)
+    screen->sentence(fmt::format("made a CA in {}: back this folder up, whoever has it can make devices of yours",
+                                 ca_folder(command.settings).string()));
+  LocalCloud cloud{ca};
+  LedgerOptions ledger_options{LedgerOptions::Mode::write, plan.product, holder_note(command.one_pass ? "prepare" : "run")};
+  TRY(auto ledger, Ledger::open(product_folder(command.settings, plan.product), ledger_options, loop));
+
+  auto entropy = make_system_entropy();
+  auto pool = make_thread_pool(2);
+  auto ledger_pool = make_thread_pool(1);
+  StubLibrary stubs = command.no_stub ? StubLibrary{} : load_stubs(command.settings);
+  bool has_stub = stubs.count(plan.chip->id) > 0;
+  if (!has_stub && !command.no_stub)
+    screen->sentence("no stub flasher for this chip (scripts/setup fetches it): going through the ROM's own loader, several times slower");
+  FirmwarePreparer firmware{plan, *pool};
+  NotifyingObserver observer{*screen, command.on_done};
+  StationOptions options;
+  options.baud = command.settings.baud;
+  options.use_stub = has_stub;
+  options.renew = command.renew;
+  options.reset = !command.no_reset;
+  options.keep_key_folder = (command.settings.state / "keys").string();
+  Station station{loop, *entropy, *pool, *ledger_pool, *ledger, cloud, observer, stubs, plan, firmware, options};
+  auto opener = make_system_port_opener(loop);
+  std::unique_ptr<PortWatcher> watcher;
+
+  LineOptions line_options;
+  line_options.ports = expand_ports(command.settings.ports);
+  line_options.count = command.count;
+  line_options.slots = command.slots;
+  line_options.one_pass = command.one_pass;
+  if (line_options.ports.empty() && !command.settings.ports.empty())
+    return fail({Code::port_missing, Remedy::refuse, fmt::format("no port matches {}", command.settings.ports.front()), {}, {}, "`espmint board list` shows what is here"});
+  if (line_options.ports.empty()) watcher = make_port_watcher(loop);
+  // `prepare` without a port takes the one board that is plugged in, or the next.
+  if (command.one_pass && line_options.ports.empty()) line_options.count = 1;
+
+  LineSummary summary;
+  {
+    Line line{loop, station, *opener, watcher.get(), observer, line_options};
+    boost::asio::signal_set signals{loop.context(), SIGINT, SIGHUP, SIGTERM};
+    loop.spawn(watch_signals(signals, line, *screen));
+    loop.run(run_to_the_end(line, firmware, loop, plan, has_stub, summary));
+  }
+  screen->summary(summary);
+  return summary.exit();
+}
+
+}  // namespace
+
+Exit run_line(const LineCommand& command) {
+  auto end = work(command);
+  return end ? *end : report(end.error(), command.voice);
+}
+
+Exit init_recipe(const LineCommand& command, const std::string& build, const std::string& out) {
+  std::optional<FirmwareSet> set;
+  if (!build.empty()) {
+    auto found = find_firmware(RealFolder{}, build, {});
+    if (!found) return report(found.error(), command.voice);
+    set = std::move(*found);
+  }
+  std::string text = commented_recipe(set ? &*set : nullptr, build);
+  auto made = create_file(out, as_bytes(text));
+  if (!made) return report(made.error(), command.voice);
+  if (command.voice.json) {
+    print_json({{"v", 1}, {"event", "written"}, {"file", out}});
+  } else if (!command.voice.quiet) {
+    std::fputs(fmt::format("wrote {}; `espmint run --dry-run` shows what it does\n", out).c_str(), stdout);
+  }
+  return Exit::good;
+}
+
+}  // namespace espmint::app

@@ -1,0 +1,313 @@
+// The command line: words to options to one call. What the words do lies in the *_commands files.
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "app/desk_commands.hpp"
+#include "app/image_commands.hpp"
+#include "app/line_commands.hpp"
+#include "app/record_commands.hpp"
+#include "app/settings.hpp"
+#include "app/sim_commands.hpp"
+
+namespace espmint::app {
+namespace {
+
+/// What every command takes, wherever on the line it is said.
+struct Everywhere {
+  SettingFlags flags;
+  Voice voice;
+};
+
+class CommandLine {
+ public:
+  CommandLine() {
+    program_.set_version_flag("--version", std::string{"espmint "} + ESPMINT_VERSION);
+    program_.require_subcommand(1);
+    program_.fallthrough();
+    program_.add_flag("--json", all_.voice.json, "One JSON object a line on standard output");
+    program_.add_flag("-q,--quiet", all_.voice.quiet, "Only results and faults");
+    program_.add_flag("-v,--verbose", all_.voice.verbose, "Every step");
+    program_.add_option("--state", all_.flags.state, "Folder of ledgers and CA (default: $ESPMINT_STATE, else the XDG state folder)");
+    program_.footer(
+        "Examples:\n"
+        "  espmint demo                                 the whole product on virtual boards\n"
+        "  espmint run --firmware build                 prepare every board that is plugged in\n"
+        "  espmint board info --port /dev/ttyUSB0       who is this?\n"
+        "Exit codes: 0 good, 1 a board failed, 2 usage, 3 configuration or firmware, 4 port, 5 cloud, 6 ledger, 130 interrupted");
+    add_line();
+    add_demo();
+    add_desk();
+    add_records();
+    add_sim();
+    add_image_commands(program_, [this](int code) { exit_ = static_cast<Exit>(code); });
+    for (CLI::App* command : program_.get_subcommands({})) let_through(*command);
+  }
+
+  int run(int argc, char** argv) {
+    try {
+      program_.parse(argc, argv);
+    } catch (const CLI::CallForHelp& help) {
+      return program_.exit(help);
+    } catch (const CLI::CallForAllHelp& help) {
+      return program_.exit(help);
+    } catch (const CLI::CallForVersion& version) {
+      return program_.exit(version);
+    } catch (const CLI::ParseError& error) {
+      std::fprintf(stderr, "espmint: %s. `espmint --help` shows what there is [usage]\n", error.what());
+      return static_cast<int>(Exit::usage);
+    }
+    return static_cast<int>(exit_);
+  }
+
+ private:
+  /// Flags of the program may stand behind any command's words.
+  static void let_through(CLI::App& command) {
+    command.fallthrough();
+    for (CLI::App* below : command.get_subcommands({})) let_through(*below);
+  }
+
+  CLI::App* command(CLI::App& parent, const std::string& name, const std::string& does, const std::string& examples) {
+    CLI::App* made = parent.add_subcommand(name, does);
+    if (!examples.empty()) made->footer("Examples:\n" + examples);
+    return made;
+  }
+  CLI::App* noun(const std::string& name, const std::string& does) {
+    CLI::App* made = program_.add_subcommand(name, does);
+    made->require_subcommand(1);
+    return made;
+  }
+
+  /// Runs `work` with the settings that hold by then.
+  template <typename Work>
+  void on(CLI::App* command, Work work) {
+    command->callback([this, work] {
+      auto settings = load_settings(all_.flags);
+      exit_ = settings ? work(*settings) : report(settings.error(), all_.voice);
+    });
+  }
+
+  void add_port_options(CLI::App* command, bool many) {
+    auto* port = command->add_option("-p,--port", all_.flags.ports,
+                                     "/dev/ttyUSB0, rfc2217://host:port, socket://host:port, a glob, or a USB location");
+    if (many) {
+      port->take_all();
+    } else {
+      port->expected(1);
+    }
+    command->add_option("-b,--baud", all_.flags.baud, "Speed once connected (921600)");
+  }
+
+  void add_line_options(CLI::App* command) {
+    command->add_option("recipe", line_.recipe, "recipe.toml or its folder (default: here)");
+    command->add_option("-f,--firmware", line_.firmware, "Build folder, merged image or app; overrides the recipe's");
+    command->add_option("-c,--chip", line_.chip, "auto, esp32, esp32s3, esp32c3: refused when firmware or board is another");
+    command->add_option("--partition", line_.partition, "Partition of the identity image, where several could be it");
+    command->add_flag("--dry-run", line_.dry_run, "Print the plan and touch nothing");
+    command->add_flag("--no-stub", line_.no_stub, "Flash through the ROM's own loader, several times slower");
+    command->add_flag("--no-reset", line_.no_reset, "Boards are in download mode already; they end at WRITTEN");
+    command->add_flag("--bell", all_.voice.bell, "Ring at each verdict");
+    command->add_option("--on-done", line_.on_done, "Program that gets each verdict as JSON on its standard input");
+    add_port_options(command, true);
+  }
+
+  void add_line() {
+    auto* run = command(program_, "run", "The line: wait for boards, prepare each, wait for unplug, go on",
+                        "  espmint run                                       with what lies here\n"
+                        "  espmint run --firmware build --port /dev/ttyUSB0 --count 10\n"
+                        "  espmint run thermostat/ --dry-run\n");
+    add_line_options(run);
+    run->add_option("-n,--count", line_.count, "End after so many boards with a verdict")->check(CLI::PositiveNumber);
+    run->add_option("--slots", line_.slots, "At most so many boards at once")->check(CLI::PositiveNumber);
+    on(run, [this](const Settings& settings) {
+      line_.settings = settings;
+      line_.voice = all_.voice;
+      return run_line(line_);
+    });
+    auto* prepare = command(program_, "prepare", "One board, once, then exit",
+                            "  espmint prepare --port /dev/ttyUSB0\n  espmint prepare --renew        a new identity for a board that has one\n");
+    add_line_options(prepare);
+    prepare->add_flag("--renew", line_.renew, "Mint a new identity for a board that is VERIFIED");
+    on(prepare, [this](const Settings& settings) {
+      line_.settings = settings;
+      line_.voice = all_.voice;
+      line_.one_pass = true;
+      return run_line(line_);
+    });
+    auto* init = command(program_, "init", "Write a commented recipe", "  espmint init build\n  espmint init --out thermostat/recipe.toml\n");
+    init->add_option("build", build_, "Build folder the recipe is for");
+    init->add_option("-o,--out", out_, "File to write (recipe.toml)");
+    on(init, [this](const Settings& settings) {
+      line_.settings = settings;
+      line_.voice = all_.voice;
+      return init_recipe(line_, build_, out_.empty() ? "recipe.toml" : out_);
+    });
+  }
+
+  void add_demo() {
+    auto* demo = command(program_, "demo", "The whole product on virtual boards; nothing to configure",
+                         "  espmint demo\n  espmint demo --boards 32\n");
+    demo->add_flag("--once", once_, "Mint the boards, prove them, and exit (what it does today in any case)");
+    demo->add_option("--boards", demo_.boards, "How many virtual boards (4)")->check(CLI::Range(1, 256));
+    demo->add_option("--preset", demo_.preset, "Flash and wire of the virtual boards: fast, classic, instant, …");
+    demo->add_option("--seed", demo_.seed, "Of the boards and their firmware");
+    on(demo, [this](const Settings& settings) {
+      demo_.settings = settings;
+      demo_.voice = all_.voice;
+      return run_demo(demo_);
+    });
+  }
+
+  DeskOptions desk(const Settings& settings) {
+    desk_.settings = settings;
+    desk_.voice = all_.voice;
+    return desk_;
+  }
+  void add_desk_options(CLI::App* command) {
+    add_port_options(command, false);
+    command->add_option("-c,--chip", desk_.chip, "auto, esp32, …: refused when the board is another");
+    command->add_flag("--no-stub", desk_.no_stub, "Use the ROM's own loader");
+    command->add_flag("--no-reset", desk_.no_reset, "The board is in download mode already");
+    command->add_flag("--stay", desk_.stay, "Leave the board in download mode");
+  }
+
+  void add_desk() {
+    auto* board = noun("board", "One board on the desk");
+    auto* info = command(*board, "info", "Chip, revision, MAC, flash, security", "  espmint board info --port /dev/ttyUSB0 --json\n");
+    add_desk_options(info);
+    on(info, [this](const Settings& settings) { return board_info(desk(settings)); });
+    auto* list = command(*board, "list", "Serial ports, and which of them boards use", "  espmint board list\n");
+    on(list, [this](const Settings& settings) { return board_list(desk(settings)); });
+    auto* reset = command(*board, "reset", "Start the application, or go into download mode", "  espmint board reset --download\n");
+    add_desk_options(reset);
+    reset->add_flag("--download", download_, "Into download mode");
+    on(reset, [this](const Settings& settings) { return board_reset(desk(settings), download_); });
+
+    auto* flash = noun("flash", "Flash memory of one board");
+    auto* write = command(*flash, "write", "Write files, compressed, and verify them by the board's MD5",
+                          "  espmint flash write 0x1000 bootloader.bin 0x8000 partition-table.bin 0x10000 app.bin\n");
+    add_desk_options(write);
+    write->add_option("parts", words_, "OFFSET FILE …")->required();
+    write->add_flag("--detect-flash-size", detect_, "Make the bootloader's header say this flash's size");
+    on(write, [this](const Settings& settings) { return with_parts(settings, true); });
+    auto* verify = command(*flash, "verify", "Compare files with the flash by the board's MD5", "  espmint flash verify 0x10000 app.bin\n");
+    add_desk_options(verify);
+    verify->add_option("parts", words_, "OFFSET FILE …")->required();
+    on(verify, [this](const Settings& settings) { return with_parts(settings, false); });
+    auto* read = command(*flash, "read", "Read a range into a file", "  espmint flash read 0 4MB whole.bin\n");
+    add_desk_options(read);
+    read->add_option("offset", offset_, "Where")->required();
+    read->add_option("size", size_, "How much: 4096, 0x1000, 64K, 4MB")->required();
+    read->add_option("file", file_, "File to write")->required();
+    on(read, [this](const Settings& settings) { return flash_read(desk(settings), offset_, size_, file_); });
+    auto* erase = command(*flash, "erase", "Erase a range, or all of it", "  espmint flash erase --all\n  espmint flash erase 0x9000 0x6000\n");
+    add_desk_options(erase);
+    erase->add_option("offset", offset_, "Where, a multiple of 4096");
+    erase->add_option("size", size_, "How much, a multiple of 4096");
+    erase->add_flag("--all", whole_, "The whole flash");
+    on(erase, [this](const Settings& settings) {
+      if (whole_ == !offset_.empty() || offset_.empty() != size_.empty())
+        return report({Code::usage, Remedy::refuse, "say OFFSET and SIZE, or --all", {}, {}, {}}, all_.voice);
+      return flash_erase(desk(settings), offset_, size_);
+    });
+  }
+
+  Exit with_parts(const Settings& settings, bool write) {
+    if (words_.size() % 2 != 0)
+      return report({Code::usage, Remedy::refuse, "files come as pairs: OFFSET FILE OFFSET FILE …", {}, {}, {}}, all_.voice);
+    FlashParts parts;
+    for (std::size_t i = 0; i < words_.size(); i += 2) parts.emplace_back(words_[i], words_[i + 1]);
+    return write ? flash_write(desk(settings), parts, detect_) : flash_verify(desk(settings), parts);
+  }
+
+  RecordOptions record(const Settings& settings) { return {settings, all_.voice, product_}; }
+  void add_product_option(CLI::App* command) {
+    command->add_option("--product", product_, "Whose ledger (default: the only one)");
+  }
+
+  void add_records() {
+    auto* device = noun("device", "What was made");
+    auto* list = command(*device, "list", "All devices", "  espmint device list --failed\n");
+    add_product_option(list);
+    list->add_flag("--failed", failed_, "Boards whose last run did not end VERIFIED, with the cause");
+    on(list, [this](const Settings& settings) { return device_list(record(settings), failed_); });
+    auto* show = command(*device, "show", "One device", "  espmint device show 24d7eb123456\n");
+    add_product_option(show);
+    show->add_option("id", id_, "Device id or MAC")->required();
+    on(show, [this](const Settings& settings) { return device_show(record(settings), id_); });
+    auto* exported = command(*device, "export", "All devices as CSV or JSON lines, or one device's files",
+                             "  espmint device export --csv > made.csv\n  espmint device export 24d7eb123456 --files folder\n");
+    add_product_option(exported);
+    exported->add_option("id", id_, "Device whose files are wanted");
+    exported->add_flag("--csv", csv_, "CSV");
+    exported->add_option("--files", file_, "Folder for certificate.pem.crt, public.pem.key, aws-root-ca.pem");
+    on(exported, [this](const Settings& settings) {
+      if (id_.empty() != file_.empty())
+        return report({Code::usage, Remedy::refuse, "one device's files need both: ID and --files DIR", {}, {}, {}}, all_.voice);
+      if (!id_.empty()) return device_export_files(record(settings), id_, file_);
+      if (!csv_ && !all_.voice.json) return report({Code::usage, Remedy::refuse, "say --csv or --json", {}, {}, {}}, all_.voice);
+      return device_export(record(settings), csv_);
+    });
+
+    auto* ca = noun("ca", "The local certificate authority");
+    auto* init = command(*ca, "init", "Make one (the first run does it by itself)", "  espmint ca init --name \"Acme devices\"\n");
+    init->add_option("--name", name_, "Its common name");
+    on(init, [this](const Settings& settings) { return ca_init(record(settings), name_); });
+    on(command(*ca, "show", "Where it is, how long it lasts", "  espmint ca show --json\n"),
+       [this](const Settings& settings) { return ca_show(record(settings)); });
+
+    auto* audit = noun("audit", "Proof");
+    auto* verify = command(*audit, "verify", "Check every row of the audit chain", "  espmint audit verify\n");
+    add_product_option(verify);
+    on(verify, [this](const Settings& settings) { return audit_verify(record(settings)); });
+    on(command(program_, "doctor", "What is wrong with this machine or line, with the mend (exit 0 clean, 1 findings)", "  espmint doctor --json\n"),
+       [this](const Settings& settings) { return doctor(record(settings)); });
+  }
+
+  void add_sim() {
+    auto* sim = noun("sim", "Virtual boards for rehearsal");
+    auto* board = command(*sim, "board", "Run virtual boards until interrupted; one JSON line each",
+                          "  espmint sim board --count 4 --json\n  espmint sim board --preset classic --dirty\n");
+    board->add_option("--count", sim_.count, "How many (1)")->check(CLI::Range(1, 1024));
+    board->add_option("--chip", sim_.chip, "esp32, esp32c3, esp32s3");
+    board->add_option("--flash-size", sim_.flash_size, "4MB");
+    board->add_option("--preset", sim_.preset, "Times of flash and wire: fast, classic, no-boost, instant, …");
+    board->add_option("--seed", sim_.seed, "Of MACs and faults");
+    board->add_flag("--dirty", sim_.dirty, "Flash holds old bytes");
+    board->add_option("--dir", sim_.folder, "Folder for flash files and links (default: temporary)");
+    board->callback([this] {
+      sim_.voice = all_.voice;
+      exit_ = sim_board(sim_);
+    });
+    auto* firmware = command(*sim, "firmware", "Write a deterministic ESP-IDF-shaped build folder", "  espmint sim firmware build\n");
+    firmware->add_option("folder", simfw_.folder, "Where")->required();
+    firmware->add_option("--chip", simfw_.chip, "esp32, esp32c3, esp32s3");
+    firmware->add_option("--app-size", simfw_.app_size, "1MB");
+    firmware->add_option("--seed", simfw_.seed, "Of the bytes");
+    firmware->callback([this] {
+      simfw_.voice = all_.voice;
+      exit_ = sim_firmware(simfw_);
+    });
+  }
+
+  CLI::App program_{"espmint: the production station for ESP32 products"};
+  Everywhere all_;
+  LineCommand line_;
+  DemoCommand demo_;
+  DeskOptions desk_;
+  SimBoardCommand sim_;
+  SimFirmwareCommand simfw_;
+  std::string build_, out_, offset_, size_, file_, id_, name_, product_;
+  std::vector<std::string> words_;
+  bool once_ = false, download_ = false, detect_ = false, whole_ = false, failed_ = false, csv_ = false;
+  Exit exit_ = Exit::good;
+};
+
+}  // namespace
+}  // namespace espmint::app
+
+int main(int argc, char** argv) {
+  // A reader that closes the pipe, or a board's connection that ends, is an error of the call, not of the process.
+  std::signal(SIGPIPE, SIG_IGN);
+  return espmint::app::CommandLine{}.run(argc, argv);
+}

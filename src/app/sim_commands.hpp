@@ -1,0 +1,35 @@
+// app/sim_commands.hpp: virtual boards and firmware for rehearsal: sim board, sim firmware.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "app/terminal.hpp"
+#include "base/result.hpp"
+
+namespace espmint::app {
+
+struct SimBoardCommand {
+  std::size_t count = 1;
+  std::string chip = "esp32";
+  std::string flash_size = "4MB";
+  std::string preset = "fast";
+  std::uint64_t seed = 1;
+  bool dirty = false;
+  std::string folder;  // where flash files and links lie; empty: a temporary one
+  Voice voice;
+};
+/// Runs until interrupted; a line of JSON per board at the start.
+Exit sim_board(const SimBoardCommand&);
+
+struct SimFirmwareCommand {
+  std::string folder;
+  std::string chip = "esp32";
+  std::string app_size = "1MB";
+  std::uint64_t seed = 1;
+  Voice voice;
+};
+/// Writes a deterministic ESP-IDF-shaped build folder.
+Exit sim_firmware(const SimFirmwareCommand&);
+
+}  // namespace espmint::app
