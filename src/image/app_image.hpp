@@ -5,11 +5,13 @@
 #include <array>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.hpp"
 #include "base/hash.hpp"
 #include "base/result.hpp"
+#include "base/units.hpp"
 
 namespace espmint {
 
@@ -31,13 +33,14 @@ struct AppImage {
   std::uint8_t flash_frequency_code = 0;  // header byte 3, low nibble
   std::uint8_t flash_size_code = 0;       // header byte 3, high nibble: 0 = 1 MB, 1 = 2 MB, 2 = 4 MB, …
   std::uint32_t entry = 0;
+  std::uint8_t wp_pin = 0;  // 0xee: none
   std::uint16_t chip_id = 0;
-  std::uint8_t min_revision = 0;  // old style, major only
+  std::uint8_t min_revision = 0;                               // old style, major only
   std::uint16_t min_revision_full = 0, max_revision_full = 0;  // major * 100 + minor
-  bool has_digest = false;        // SHA-256 appended
+  bool has_digest = false;                                     // SHA-256 appended
   std::vector<AppSegment> segments;
-  std::uint8_t checksum = 0, checksum_expected = 0;
-  std::optional<Sha256> digest, digest_expected;
+  std::uint8_t checksum = 0, checksum_expected = 0;  // what the image says, what its bytes have
+  std::optional<Sha256> digest, digest_expected;     // the same; nothing without `has_digest`
   std::optional<AppDescription> description;
   std::uint32_t size = 0;  // bytes of the image with checksum and digest; what follows in the file is not it
   [[nodiscard]] bool intact() const { return checksum == checksum_expected && digest == digest_expected; }
@@ -49,7 +52,14 @@ Result<AppImage> parse_app_image(ByteView bytes);
 /// Nothing for sizes the header cannot say.
 std::optional<std::uint8_t> flash_size_code_of(ByteCount flash_size);
 std::optional<ByteCount> flash_size_of_code(std::uint8_t code);
+/// "dio", "80m", "esp32c3"; empty for what the tables do not know. A frequency's code means another one on another
+/// chip.
+std::string_view flash_mode_name(std::uint8_t mode);
+std::string_view flash_frequency_name(std::uint8_t code, std::uint16_t chip_id);
+std::string_view image_chip_name(std::uint16_t chip_id);
 /// The image with its header saying this flash size, its digest made valid again. Same bytes when it says so already.
+/// Bytes behind the image (a signature, which this breaks) stay. Faults: firmware_damaged for an image that is not
+/// intact, image_invalid for a size the header cannot say.
 Result<Bytes> with_flash_size(ByteView image, ByteCount flash_size);
 
 }  // namespace espmint

@@ -36,18 +36,20 @@ struct PartitionTable {
 
 enum class SecureBoot { none, v1, v2 };
 struct PartitionTableOptions {
-  FlashOffset offset{0x8000};             // of the table itself
+  FlashOffset offset{0x8000};  // of the table itself
   bool md5 = true;
   std::optional<ByteCount> flash_size{};  // the table must end within it
   SecureBoot secure = SecureBoot::none;
   bool verify = true;
 };
 
-/// ESP-IDF's CSV. Faults (refuse, input_invalid) name the line.
+/// ESP-IDF's CSV. Faults (refuse, input_invalid) name the line. Places what has no offset; order and overlaps are
+/// always refused here, the rest by check_partition_table. The environment's variables are the caller's to put in.
 Result<PartitionTable> parse_partition_csv(std::string_view csv, const PartitionTableOptions& = {});
 /// The binary table as it lies in flash (up to 0xC00 bytes; bytes behind its end are ignored). Any bytes in.
+/// Not checked beyond magic, MD5 and end: boards in the field bear tables that today's rules refuse.
 Result<PartitionTable> parse_partition_table(ByteView binary, const PartitionTableOptions& = {});
-/// 0xC00 bytes. Verifies first unless told not to.
+/// 0xC00 bytes. Checks first unless told not to; a given flash size is always heeded.
 Result<Bytes> build_partition_table(const PartitionTable&, const PartitionTableOptions& = {});
 /// Overlaps, alignment, flash size, duplicate names: what the reference tool refuses.
 Result<void> check_partition_table(const PartitionTable&, const PartitionTableOptions& = {});

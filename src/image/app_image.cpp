@@ -1,0 +1,208 @@
+#include "image/app_image.hpp"
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+
+namespace espmint {
+namespace {
+
+// Source: ESP-IDF Programming Guide, App Image Format (esp_image_header_t, esp_image_segment_header_t, esp_app_desc_t);
+// esptool documentation, Firmware Image Format.
+constexpr std::uint8_t image_magic = 0xe9;
+constexpr std::uint8_t checksum_seed = 0xef;
+constexpr std::uint32_t header_bytes = 24, segment_header_bytes = 8, digest_bytes = 32, checksum_unit = 16;
+constexpr std::uint8_t most_segments = 16;
+constexpr std::uint32_t description_magic = 0xabcd'5432, description_bytes = 256;
+
+struct FlashSizeRow {
+  std::uint8_t code;
+  ByteCount size;
+};
+constexpr std::array flash_sizes{FlashSizeRow{0, 1_MiB},  FlashSizeRow{1, 2_MiB},  FlashSizeRow{2, 4_MiB},
+                                 FlashSizeRow{3, 8_MiB},  FlashSizeRow{4, 16_MiB}, FlashSizeRow{5, 32_MiB},
+                                 FlashSizeRow{6, 64_MiB}, FlashSizeRow{7, 128_MiB}};
+
+struct ChipNameRow {
+  std::uint16_t id;  // esp_chip_id_t
+  std::string_view name;
+};
+constexpr std::array chip_names{ChipNameRow{0, "esp32"},    ChipNameRow{2, "esp32s2"},   ChipNameRow{5, "esp32c3"},
+                                ChipNameRow{9, "esp32s3"},  ChipNameRow{12, "esp32c2"},  ChipNameRow{13, "esp32c6"},
+                                ChipNameRow{16, "esp32h2"}, ChipNameRow{18, "esp32p4"},  ChipNameRow{20, "esp32c61"},
+                                ChipNameRow{23, "esp32c5"}, ChipNameRow{25, "esp32h21"}, ChipNameRow{28, "esp32h4"}};
+
+constexpr std::array<std::string_view, 6> mode_names{"qio", "qout", "dio", "dout", "fast-read", "slow-read"};
+
+// The code is a divider of the chip's flash clock, so one code is another frequency on another chip.
+// Source: esptool documentation, Flash Modes, flash frequency, per chip.
+struct FrequencyRow {
+  std::uint8_t code;
+  std::string_view usual, c2, c6, h2;  // usual: ESP32, S2, S3, C3, C5, C61, P4
+};
+constexpr std::array frequencies{
+    FrequencyRow{0x0, "40m", "30m", "80m", "24m"}, FrequencyRow{0x1, "26m", "20m", "", "16m"},
+    FrequencyRow{0x2, "20m", "15m", "20m", "12m"}, FrequencyRow{0xf, "80m", "60m", "", "48m"}};
+
+Fault damaged(std::string what, std::string seen, std::optional<std::uint64_t> at = {}) {
+  Fault fault{.code = Code::firmware_damaged,
+              .remedy = Remedy::refuse,
+              .what = std::move(what),
+              .seen = std::move(seen),
+              .advice = "build or copy the firmware again"};
+  fault.where.offset = at;
+  return fault;
+}
+
+std::string text_of(ByteView field) {
+  std::string_view text = as_text(field);
+  return std::string{text.substr(0, text.find('\0'))};
+}
+
+std::optional<AppDescription> parse_description(ByteView data) {
+  if (data.size() < description_bytes || get_u32(data, 0) != description_magic) return std::nullopt;
+  AppDescription d;
+  d.secure_version = get_u32(data, 4);
+  d.version = text_of(data.subspan(16, 32));
+  d.project_name = text_of(data.subspan(48, 32));
+  d.time = text_of(data.subspan(80, 16));
+  d.date = text_of(data.subspan(96, 16));
+  d.idf_version = text_of(data.subspan(112, 32));
+  std::copy_n(data.begin() + 144, d.elf_sha256.size(), d.elf_sha256.begin());
+  return d;
+}
+
+std::uint8_t xor_of(ByteView data) {
+  std::uint8_t sum = 0;
+  for (std::uint8_t byte : data) sum ^= byte;
+  return sum;
+}
+
+}  // namespace
+
+Result<AppImage> parse_app_image(ByteView bytes) {
+  if (bytes.empty() || bytes[0] != image_magic)
+    return fail(damaged("this is no ESP firmware image",
+                        bytes.empty() ? "it is empty" : fmt::format("its first byte is {:#04x}, not 0xe9", bytes[0])));
+  if (bytes.size() < header_bytes)
+    return fail(
+        damaged("the firmware image is cut short", fmt::format("{} bytes, its header alone has 24", bytes.size())));
+  AppImage image;
+  std::uint8_t segments = bytes[1];
+  image.flash_mode = bytes[2];
+  image.flash_frequency_code = bytes[3] & 0x0f;
+  image.flash_size_code = bytes[3] >> 4;
+  image.entry = get_u32(bytes, 4);
+  image.wp_pin = bytes[8];
+  image.chip_id = get_u16(bytes, 12);
+  image.min_revision = bytes[14];
+  image.min_revision_full = get_u16(bytes, 15);
+  image.max_revision_full = get_u16(bytes, 17);
+  if (segments == 0 || segments > most_segments)
+    return fail(damaged("this is no ESP firmware image",
+                        fmt::format("it claims {} segments; 1 to 16 are possible", segments), 1));
+  if (bytes[23] > 1)
+    return fail(
+        damaged("this is no ESP firmware image", fmt::format("its digest flag is {}, not 0 or 1", bytes[23]), 23));
+  image.has_digest = bytes[23] == 1;
+
+  std::uint64_t at = header_bytes;
+  image.checksum_expected = checksum_seed;
+  for (std::uint8_t i = 0; i < segments; ++i) {
+    if (bytes.size() - at < segment_header_bytes)
+      return fail(damaged("the firmware image is cut short", fmt::format("segment {} is missing", i), at));
+    AppSegment segment;
+    segment.load_address = get_u32(bytes, at);
+    segment.size = get_u32(bytes, at + 4);
+    at += segment_header_bytes;
+    segment.file_offset = static_cast<std::uint32_t>(at);
+    if (segment.size > bytes.size() - at)
+      return fail(damaged(
+          "the firmware image is cut short",
+          fmt::format("segment {} has {} bytes, the file only {} more", i, segment.size, bytes.size() - at), at));
+    ByteView data = bytes.subspan(at, segment.size);
+    if (i == 0) image.description = parse_description(data);
+    image.checksum_expected ^= xor_of(data);
+    at += segment.size;
+    image.segments.push_back(segment);
+  }
+  // The checksum is the last byte of a 16-byte unit; zeros lie before it.
+  std::uint64_t checksum_at = at | (checksum_unit - 1);
+  std::uint64_t end = checksum_at + 1;
+  std::uint64_t whole = end + (image.has_digest ? digest_bytes : 0);
+  if (whole > bytes.size())
+    return fail(damaged(
+        "the firmware image is cut short",
+        fmt::format("{} bytes of {}: {}", bytes.size(), whole, end > bytes.size() ? "no checksum" : "no digest"), at));
+  if (whole > 0xffff'ffff) return fail(damaged("this is no ESP firmware image", fmt::format("it has {} bytes", whole)));
+  image.checksum = bytes[checksum_at];
+  if (image.has_digest) {
+    image.digest.emplace();
+    std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(end), digest_bytes, image.digest->begin());
+    image.digest_expected = sha256_of(bytes.first(end));
+  }
+  image.size = static_cast<std::uint32_t>(whole);
+  return image;
+}
+
+std::optional<std::uint8_t> flash_size_code_of(ByteCount flash_size) {
+  for (const FlashSizeRow& row : flash_sizes)
+    if (row.size == flash_size) return row.code;
+  return std::nullopt;
+}
+
+std::optional<ByteCount> flash_size_of_code(std::uint8_t code) {
+  for (const FlashSizeRow& row : flash_sizes)
+    if (row.code == code) return row.size;
+  return std::nullopt;
+}
+
+std::string_view flash_mode_name(std::uint8_t mode) {
+  return mode < mode_names.size() ? mode_names[mode] : std::string_view{};
+}
+
+std::string_view flash_frequency_name(std::uint8_t code, std::uint16_t chip_id) {
+  for (const FrequencyRow& row : frequencies) {
+    if (row.code != code) continue;
+    switch (chip_id) {
+      case 12:
+        return row.c2;
+      case 13:
+        return row.c6;
+      case 16:
+        return row.h2;
+      default:
+        return row.usual;
+    }
+  }
+  return {};
+}
+
+std::string_view image_chip_name(std::uint16_t chip_id) {
+  for (const ChipNameRow& row : chip_names)
+    if (row.id == chip_id) return row.name;
+  return {};
+}
+
+Result<Bytes> with_flash_size(ByteView image, ByteCount flash_size) {
+  TRY(AppImage parsed, parse_app_image(image));
+  std::optional<std::uint8_t> code = flash_size_code_of(flash_size);
+  if (!code)
+    return fail(Fault{.code = Code::image_invalid,
+                      .remedy = Remedy::refuse,
+                      .what = fmt::format("a firmware image cannot say a flash size of {}", show_bytes(flash_size)),
+                      .advice = "possible are 1, 2, 4, 8, 16, 32, 64 and 128 MB"});
+  Bytes out{image.begin(), image.end()};
+  if (parsed.flash_size_code == *code) return out;
+  // A new digest would hide that the image was damaged before.
+  if (!parsed.intact()) return fail(damaged("the firmware image is damaged", "its checksum or digest does not match"));
+  out[3] = static_cast<std::uint8_t>(*code << 4 | parsed.flash_frequency_code);
+  if (parsed.has_digest) {
+    std::size_t end = parsed.size - digest_bytes;
+    Sha256 digest = sha256_of(ByteView{out}.first(end));
+    std::copy(digest.begin(), digest.end(), out.begin() + static_cast<std::ptrdiff_t>(end));
+  }
+  return out;
+}
+
+}  // namespace espmint
