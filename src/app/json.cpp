@@ -1,5 +1,7 @@
 #include "app/json.hpp"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <cstdio>
 

@@ -10,14 +10,14 @@
 #include "app/desk_commands.hpp"
 #include "app/json.hpp"
 #include "app/notifier.hpp"
+#include "app/plan_json.hpp"
 #include "app/screen.hpp"
 #include "app/workspace.hpp"
 #include "base/text.hpp"
 #include "cloud/local.hpp"
 #include "io/file.hpp"
 #include "io/system_ports.hpp"
-#include "recipe/firmware.hpp"
-#include "recipe/recipe.hpp"
+#include "recipe/make_plan.hpp"
 
 namespace espmint::app {
 namespace {

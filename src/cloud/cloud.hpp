@@ -1,8 +1,8 @@
-// cloud/cloud.hpp: whoever has to know a device: asked for its certificate before, told that it is real after.
+// cloud/cloud.hpp: where boards are registered: each step from values to values. What was asked and what came of it is
+// remembered by the ledger alone, so a step can be asked about or finished by another process later.
 #pragma once
 
-#include <string>
-
+#include "base/hash.hpp"
 #include "identity/identity.hpp"
 #include "io/task.hpp"
 
@@ -11,14 +11,19 @@ namespace espmint {
 class Cloud {
  public:
   virtual ~Cloud() = default;
-  [[nodiscard]] virtual std::string_view name() const = 0;  // "local", as recipes write it
-  /// Issues the device's certificate, not yet usable (INACTIVE). The certificate's key is the request's: checked here.
-  /// Faults: certificate_invalid, cloud_failed (reconcile: it may have happened).
+  /// As recipes write it: "local".
+  [[nodiscard]] virtual std::string_view name() const = 0;
+  /// A certificate for the request, INACTIVE until the board is VERIFIED; its key is the request's, checked. Never repeated
+  /// blindly: two calls may make two certificates. Faults: certificate_invalid, key_failed; cloud_failed (reconcile).
   virtual Task<Result<Certificate>> enrol(std::string device_id, Bytes csr_der, Bytes serial) = 0;
-  /// Makes it usable, once the board is VERIFIED.
+  /// From now on the certificate is accepted. Asking twice does no harm. Fault cloud_failed.
   virtual Task<Result<void>> activate(std::string device_id, Sha256 certificate) = 0;
-  /// What the device trusts its servers by, PEM.
+  /// What the firmware trusts the broker by; PEM.
   [[nodiscard]] virtual std::string root_ca_pem() const = 0;
 };
+
+/// Whether an issuer's answer is for what was asked: the request is whole, names the device, and its key is the
+/// certificate's. Stand-ins for clouds are known that answer with another key. Fault certificate_invalid.
+Result<void> check_answer(const Certificate& answer, ByteView csr_der, std::string_view device_id);
 
 }  // namespace espmint

@@ -1,16 +1,41 @@
 #include "cloud/local.hpp"
 
+#include "base/text.hpp"
+
 namespace espmint {
+namespace {
+
+// An issuer that answers wrongly does so on every slot.
+Fault answer_fault(std::string what, std::string seen) {
+  return {Code::certificate_invalid, Remedy::stop_line, std::move(what), {}, std::move(seen), {}};
+}
+
+Result<Certificate> sign_for(Signer& signer, std::string_view device_id, ByteView csr_der, ByteView serial) {
+  // Before the signature and not only after it: what was signed for the wrong name would exist.
+  TRY(CertificateRequest request, parse_csr(csr_der));
+  if (request.common_name != device_id)
+    return fail(answer_fault("the certificate request is for another device", "CN " + escape_controls(request.common_name)));
+  TRY(Certificate certificate, signer.sign(csr_der, serial));
+  TRY(check_answer(certificate, csr_der, device_id));
+  if (!is_issued_by(certificate, signer.root()))
+    return fail(answer_fault("the new certificate does not chain to its root", "root CN " + signer.root().common_name));
+  return certificate;
+}
+
+}  // namespace
+
+Result<void> check_answer(const Certificate& answer, ByteView csr_der, std::string_view device_id) {
+  TRY(CertificateRequest request, parse_csr(csr_der));
+  if (request.common_name != device_id)
+    return fail(answer_fault("the certificate request is for another device", "CN " + escape_controls(request.common_name)));
+  if (answer.public_key_der != request.public_key_der)
+    return fail(answer_fault("the issuer's certificate is for another key than the request", "serial " + answer.serial));
+  return ok();
+}
 
 Task<Result<Certificate>> LocalCloud::enrol(std::string device_id, Bytes csr_der, Bytes serial) {
-  CO_TRY(Certificate certificate, signer_.sign(csr_der, serial));
-  CO_TRY(Bytes requested_key, public_key_of_csr(csr_der));
-  if (certificate.public_key_der != requested_key || certificate.common_name != device_id) {
-    Fault fault{Code::certificate_invalid, Remedy::stop_line, "the certificate that was issued is not the one asked for"};
-    fault.where.board = device_id;
-    fault.seen = "its subject is \"" + certificate.common_name + "\"";
-    co_return fail(std::move(fault));
-  }
+  auto certificate = sign_for(signer_, device_id, csr_der, serial);
+  if (!certificate) certificate.error().where.board = device_id;
   co_return certificate;
 }
 

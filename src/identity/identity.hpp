@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,7 @@ std::optional<KeyKind> key_kind_named(std::string_view);
 /// Moved, never copied; wiped at its end.
 class PrivateKey {
  public:
+  /// Unencrypted PEM, SEC 1, PKCS #1 or PKCS #8. Fault key_failed; what it says never quotes the text.
   static Result<PrivateKey> from_pem(const Secret& pem);
   explicit PrivateKey(evp_pkey_st* key);
   /// What the board's firmware reads: "BEGIN EC PRIVATE KEY" (SEC 1) or "BEGIN RSA PRIVATE KEY" (PKCS #1), PEM.
@@ -41,11 +43,16 @@ class PrivateKey {
 /// Draws from OpenSSL's generator. Heavy for RSA: call on a pool.
 Result<PrivateKey> mint_key(KeyKind);
 
-/// PKCS #10, DER, subject CN = `common_name`, signed with the key.
+/// PKCS #10, DER, subject CN = `common_name` (1 to 64 printable characters, UTF-8), signed with the key. Fault key_failed.
 Result<Bytes> build_csr(const PrivateKey&, std::string_view common_name);
 
-/// SubjectPublicKeyInfo of a request, DER. Fault certificate_invalid.
-Result<Bytes> public_key_of_csr(ByteView csr_der);
+struct CertificateRequest {
+  std::string common_name;
+  Bytes public_key_der;  // SubjectPublicKeyInfo
+};
+/// Any bytes; its own signature is checked, so whoever made it held the key. Fault certificate_invalid: also for a key
+/// that boards do not have (P-256 or RSA of 2048 to 4096 bits) and for a subject that is more than one CN.
+Result<CertificateRequest> parse_csr(ByteView der);
 
 struct Certificate {
   Bytes der;
@@ -57,21 +64,22 @@ struct Certificate {
   WallTime not_before, not_after;
 };
 
-/// PEM or DER. Fault certificate_invalid.
+/// PEM (exactly one certificate) or DER, at most 64 KiB, any bytes. Fault certificate_invalid.
 Result<Certificate> parse_certificate(ByteView pem_or_der);
-/// Whether `leaf` was signed by `issuer` (signature and names; not dates).
+/// Whether `leaf` was signed by `issuer`, which may sign certificates (signature, names, usage; not dates).
 bool is_issued_by(const Certificate& leaf, const Certificate& issuer);
 
 /// Signs what it is given; the local CA here, PKCS#11 later.
 class Signer {
  public:
   virtual ~Signer() = default;
-  /// Serial: 20 octets, at least 64 random bits, drawn before. The CSR's own signature is checked first.
+  /// Serial: 20 octets, at least 64 random bits, drawn before (mint_serial). The CSR's own signature is checked first; of
+  /// what it asks only the CN and the key are taken. Faults: certificate_invalid (request or serial), key_failed.
   virtual Result<Certificate> sign(ByteView csr_der, ByteView serial) = 0;
   [[nodiscard]] virtual const Certificate& root() const = 0;
 };
 
-/// A serial for `sign`: 20 octets from OpenSSL's generator, positive.
+/// A serial for `sign`: 20 octets from OpenSSL's generator, positive and never shorter in DER. Source: RFC 5280, 4.1.2.2.
 Result<Bytes> mint_serial();
 
 }  // namespace espmint

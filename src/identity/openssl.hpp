@@ -1,48 +1,86 @@
-// identity/openssl.hpp: OpenSSL's objects with one owner each, and its errors as a sentence. For this room only.
+// identity/openssl.hpp: OpenSSL's objects with one owner each, and its errors as one sentence. For this room only.
 #pragma once
 
 #include <openssl/bio.h>
 #include <openssl/bn.h>
-#include <openssl/encoder.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
 #include <memory>
+#include <string>
 
-#include "identity/identity.hpp"
+#include "base/bytes.hpp"
+#include "base/result.hpp"
+#include "io/clock.hpp"
 
-namespace espmint::openssl {
+namespace espmint::detail {
 
-struct Freeing {
-  void operator()(BIO* p) const { BIO_free_all(p); }
-  void operator()(X509* p) const { X509_free(p); }
-  void operator()(X509_REQ* p) const { X509_REQ_free(p); }
-  void operator()(X509_NAME* p) const { X509_NAME_free(p); }
-  void operator()(X509_EXTENSION* p) const { X509_EXTENSION_free(p); }
-  void operator()(BIGNUM* p) const { BN_free(p); }
-  void operator()(ASN1_INTEGER* p) const { ASN1_INTEGER_free(p); }
-  void operator()(OSSL_ENCODER_CTX* p) const { OSSL_ENCODER_CTX_free(p); }
+template <auto free>
+struct FreedBy {
+  template <typename T>
+  void operator()(T* object) const {
+    free(object);
+  }
 };
-template <typename T>
-using Owned = std::unique_ptr<T, Freeing>;
+template <typename T, auto free>
+using Owned = std::unique_ptr<T, FreedBy<free>>;
 
-/// The newest error of this thread's queue in words; the queue is empty afterwards.
-inline std::string last_error() {
-  unsigned long code = ERR_peek_last_error();
-  ERR_clear_error();
-  if (code == 0) return {};
-  const char* reason = ERR_reason_error_string(code);
-  return reason ? reason : "unknown reason";
+using OwnedBio = Owned<BIO, BIO_free>;
+using OwnedKey = Owned<EVP_PKEY, EVP_PKEY_free>;
+using OwnedCertificate = Owned<X509, X509_free>;
+using OwnedRequest = Owned<X509_REQ, X509_REQ_free>;
+using OwnedName = Owned<X509_NAME, X509_NAME_free>;
+using OwnedTime = Owned<ASN1_TIME, ASN1_TIME_free>;
+
+/// OpenSSL's error queue is per thread and outlives a call: what fails here must not speak up in somebody's TLS later.
+struct ErrorsEndHere {
+  ErrorsEndHere() { ERR_clear_error(); }
+  ErrorsEndHere(const ErrorsEndHere&) = delete;
+  ErrorsEndHere& operator=(const ErrorsEndHere&) = delete;
+  ~ErrorsEndHere() { ERR_clear_error(); }
+};
+
+/// Why the last call failed, in OpenSSL's words; they quote no input.
+inline std::string openssl_reason() {
+  const char* reason = ERR_reason_error_string(ERR_peek_last_error());
+  return reason != nullptr ? reason : "";
 }
 
-inline Owned<X509_NAME> common_name(std::string_view cn) {
-  Owned<X509_NAME> name{X509_NAME_new()};
-  bool good = name && X509_NAME_add_entry_by_txt(name.get(), "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(cn.data()),
-                                                 static_cast<int>(cn.size()), -1, 0) == 1;
-  return good ? std::move(name) : nullptr;
+/// DER of whatever `i2d` encodes; empty when it cannot.
+template <typename T, typename Encode>
+Bytes der_of(const T* object, Encode encode) {
+  int size = encode(object, nullptr);
+  if (size <= 0) return {};
+  Bytes der(static_cast<std::size_t>(size));
+  unsigned char* end = der.data();
+  if (encode(object, &end) != size) return {};
+  return der;
 }
 
-Result<Certificate> describe_certificate(x509_st* x509);
+/// A subject or issuer of one CN. Nothing when it is not 1 to 64 characters of printable UTF-8.
+OwnedName name_of_one(std::string_view common_name);
+/// The first CN of a name; empty where it has none or cannot be read as UTF-8.
+std::string common_name_in(const X509_NAME*);
 
-}  // namespace espmint::openssl
+OwnedTime to_asn1(WallTime);
+
+/// Whether the key is one that boards have: P-256 on the named curve, or RSA of 2048 to 4096 bits.
+bool is_board_key(EVP_PKEY*, ByteView public_key_der);
+
+/// Exactly these bytes as one certificate in DER; null for anything else.
+OwnedCertificate certificate_from_der(ByteView der);
+
+/// For the local CA: who it is for, how long it lives and what it may do.
+struct CertificateText {
+  ByteView serial;                 // 20 octets
+  X509_NAME* subject = nullptr;
+  EVP_PKEY* public_key = nullptr;
+  X509* issuer = nullptr;          // null: signs itself, a root
+  const ASN1_TIME* not_before = nullptr;
+  const ASN1_TIME* not_after = nullptr;
+};
+Result<OwnedCertificate> build_certificate(const CertificateText&, EVP_PKEY* signing_key);
+
+}  // namespace espmint::detail

@@ -2,13 +2,12 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
+#include <optional>
 #include <string>
-#include <vector>
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
-#include "base/secret.hpp"
+#include "base/units.hpp"
 
 namespace espmint {
 

@@ -23,6 +23,7 @@ class Loop : public Clock {
   Loop& operator=(const Loop&) = delete;
 
   /// Runs `main` to its end, with whatever it spawned; tasks still running then are destroyed with the loop.
+  /// Throws what main throws, and std::logic_error when main waits for something that can never happen.
   void run(Task<> main);
   /// Starts a task that lives until it ends or the loop does. Exceptions that leave it end the process: they are bugs.
   void spawn(Task<> task);
@@ -57,6 +58,8 @@ class VirtualLoop final : public Loop {
 
  private:
   struct Sleeper;
+  template <typename Handler>
+  struct SleeperOf;
   struct Earlier {
     bool operator()(const Sleeper* a, const Sleeper* b) const;
   };

@@ -27,8 +27,8 @@ std::string_view name_of(KeyState);  // "AVAILABLE", …
 /// A board is all of these together; a known MAC with another tuple is a clone.
 struct BoardIdentity {
   Mac mac;
-  std::string chip;       // "esp32"
-  std::string unique_id;  // hex, empty where the chip has none
+  std::string chip;            // "esp32"
+  std::string unique_id;       // hex, empty where the chip has none
   std::uint32_t flash_id = 0;  // JEDEC
   bool operator==(const BoardIdentity&) const = default;
 };
@@ -40,11 +40,11 @@ struct Attempt {
 };
 
 struct CertificateRecord {
-  Sha256 sha256{};        // of the DER
-  std::string serial;     // hex
+  Sha256 sha256{};     // of the DER
+  std::string serial;  // hex
   Bytes der;
   Bytes public_key_der;
-  Md5 image_md5{};        // of the whole identity image, as the board's ROM reports it
+  Md5 image_md5{};  // of the whole identity image, as the board's ROM reports it
   Sha256 image_sha256{};
 };
 
@@ -56,22 +56,33 @@ struct Admission {
     replan,    // VERIFIED, but with another plan: same identity cannot be rewritten (its key is gone): renew is needed
                // for the identity; firmware may be written. `run` mints anew only with --renew
     resume,    // EXPOSED or WRITTEN: compare the image's digest on the board; equal → verify, else burn and mint anew
-    held,      // a person decides; `why` says what and how
+    held,      // a person decides; `why` says what and how. With `attempt` and state RESERVED: another slot of this
+               // process prepares it (or this one does: compare the number with the attempt in hand)
   } kind = Kind::fresh;
-  std::string device_id;                      // for all but fresh and held
-  std::optional<Attempt> attempt;             // for resume and verified
+  std::string device_id;           // as far as the board has one
+  std::optional<Attempt> attempt;  // the open one: for verified, replan, resume and RESERVED
   std::optional<CertificateRecord> certificate;
-  KeyState state = KeyState::available;
-  Sha256 plan_digest{};                       // the plan it was prepared with
-  std::string when;                           // UTC of the last transition
+  KeyState state = KeyState::available;  // AVAILABLE: fresh, or its last certificate is BURNED
+  Sha256 plan_digest{};                  // the plan it was prepared with
+  std::string when;                      // UTC of the last transition
   std::string why;
 };
 
 /// How it was seen that the board holds its identity, after a reset and a fresh identification.
 struct Evidence {
-  std::string method;   // "rom-digest", "rom-digest+challenge"
+  std::string method;  // "rom-digest", "rom-digest+challenge"
   Md5 image_md5{};
-  std::string detail;   // for people, no secrets
+  std::string detail;  // for people, no secrets
+};
+
+/// Something the cloud was, or may have been, told and whose end is not recorded: asked for after a crash, never
+/// repeated blindly. "enrol" opens with the certificate, "activate" with VERIFIED, "revoke" when a renewal replaces a
+/// certificate that may be active. A certificate that is BURNED closes its other intents: it is never activated.
+struct OpenIntent {
+  Attempt attempt;
+  std::string act;
+  std::string since;  // UTC
+  Sha256 certificate_sha256{};
 };
 
 /// The story of one pass, for export: whatever its end.
@@ -89,11 +100,12 @@ struct RunRecord {
 };
 
 struct DeviceRecord {
-  std::string id;
+  std::string id;  // empty for a clone that was never given one
   BoardIdentity board;
   KeyState state = KeyState::available;
+  std::string held;  // why a person must decide; empty when nobody must
   std::optional<CertificateRecord> certificate;
-  std::string updated;              // UTC
+  std::string updated;  // UTC
   std::optional<RunRecord> last_run;
 };
 
@@ -105,10 +117,16 @@ struct AuditRow {
 
 struct AuditReport {
   std::int64_t rows = 0;
-  std::string head;  // hex
+  std::string head;                       // hex
   std::optional<std::int64_t> broken_at;  // first row that does not fit
-  std::string why;   // "row 17 was changed", "row 18 is missing", "rows 4 and 5 are swapped", "the last 3 rows were cut off"
+  std::string
+      why;  // "row 17 was changed", "row 18 is missing", "rows 4 and 5 are swapped", "the last 3 rows were cut off"
 };
+
+/// Walks the whole chain, compares it with ledger.head and with what the other tables say, read only; a writer may run
+/// meanwhile. What each finding names: docs/ledger.md. Faults: ledger_missing, ledger_foreign, ledger_damaged,
+/// ledger_io.
+Result<AuditReport> verify_audit(const std::filesystem::path& folder);
 
 struct LedgerOptions {
   enum class Mode { write, read } mode = Mode::write;
@@ -120,24 +138,31 @@ class Ledger {
  public:
   /// `folder` holds ledger.db, ledger.lock and ledger.head. Creates them when absent (write). On opening for writing:
   /// takes the lock, checks that the file is ours and whole, compares the head outside, frees RESERVED rows.
-  /// Faults: ledger_locked (naming the holder), ledger_foreign, ledger_damaged, ledger_missing (read), disk_full.
+  /// Faults: ledger_locked (naming the holder), ledger_foreign (another program's file, another product's ledger),
+  /// ledger_damaged (also: restored from an old copy), ledger_missing (read), ledger_refused (network file system,
+  /// newer version), disk_full, ledger_io.
+  /// One thread at a time may call; after ledger_io every further write fails, until it is opened anew.
   static Result<std::unique_ptr<Ledger>> open(const std::filesystem::path& folder, LedgerOptions, const Clock&);
   virtual ~Ledger() = default;
 
   // ---- one board, in this order
   virtual Result<Admission> admit(const BoardIdentity&, const Sha256& plan_digest) = 0;
-  /// Step 2. Faults: quota_reached; ledger_refused when the id is another board's. `renew`: a VERIFIED board may get a
-  /// second identity; its old certificate stays until the new one is verified, then becomes BURNED.
+  /// Step 2. Faults: quota_reached; board_held; clock_backwards; ledger_refused when the id is another board's or the
+  /// board has an open identity. `renew`: a VERIFIED board may get a new identity; the old certificate becomes BURNED
+  /// in the transaction that makes the new one EXPOSED (from then on its key may be overwritten). Released before that,
+  /// the old VERIFIED stands.
   virtual Result<Attempt> reserve(const BoardIdentity&, const std::string& device_id, const Sha256& plan_digest,
                                   std::optional<std::uint64_t> quota, bool renew) = 0;
   /// Step 3: certificate, its id, image digest, and the INTENT to enrol it, before anything hears of it.
   virtual Result<void> record_certificate(const Attempt&, const CertificateRecord&) = 0;
-  /// Settles an intent recorded with it: "enrol", "activate". `outcome`: "done" or a reason.
+  /// Settles an open intent: "enrol", "activate", "revoke". `outcome`: "done" or a reason.
   virtual Result<void> settle(const Attempt&, std::string_view act, std::string_view outcome) = 0;
-  /// Step 5, the point of no return: durable before the first secret byte reaches a port.
+  /// Step 5, the point of no return: durable before the first secret byte reaches a port. Faults: board_held.
   virtual Result<void> expose(const Attempt&) = 0;
-  virtual Result<void> mark_written(const Attempt&) = 0;                    // step 7
-  virtual Result<void> mark_verified(const Attempt&, const Evidence&) = 0;  // step 8, only from WRITTEN
+  virtual Result<void> mark_written(const Attempt&) = 0;  // step 7
+  /// Step 8, only from WRITTEN. The evidence's digest must be the recorded image's, its method one that reads back
+  /// after a reset; else ledger_refused. Faults: board_held.
+  virtual Result<void> mark_verified(const Attempt&, const Evidence&) = 0;
   /// RESERVED only: nothing left the process; the certificate is BURNED, the board is fresh again.
   virtual Result<void> release(const Attempt&, std::string_view why) = 0;
   /// EXPOSED or WRITTEN whose key is gone: certificate BURNED; the board keeps its id and may be reserved again.
@@ -148,10 +173,12 @@ class Ledger {
   virtual Result<std::vector<DeviceRecord>> devices() = 0;
   virtual Result<std::optional<DeviceRecord>> device(const std::string& id_or_mac) = 0;
   virtual Result<std::vector<RunRecord>> runs() = 0;
+  virtual Result<std::vector<OpenIntent>> open_intents() = 0;
   virtual Result<AuditReport> verify_audit() = 0;
 };
 
-/// For tests that stop the process at every durable write: called just before and just after each commit and head write.
+/// For tests that stop the process at every durable write: called just before and just after each commit and head write
+/// ("before commit", "after commit", "before head", "after head").
 void set_ledger_crash_hook(std::function<void(std::string_view point)>);
 
 }  // namespace espmint

@@ -160,7 +160,8 @@ Task<Result<void>> BoardRun::admit() {
     co_return co_await check_identity_in_place();
   }
   if (admission_.kind == Kind::resume) co_return co_await resume_identity();
-  auto reserve = [&ledger = station_.ledger, who = who_, id = device_id_for(plan.id_template, board_->mac),
+  CO_TRY(std::string id, device_id_for(plan.id_template, board_->mac));
+  auto reserve = [&ledger = station_.ledger, who = who_, id = std::move(id),
                   digest = plan.digest, quota = plan.quota, renew = station_.options.renew] {
     return ledger.reserve(who, id, digest, quota, renew);
   };
@@ -357,6 +358,15 @@ Task<Result<void>> BoardRun::record_verified() {
   co_return ok();
 }
 
+/// What VERIFIED has promised others and they have not heard yet: the cloud makes the certificate usable.
+Task<void> BoardRun::drain_intents() {
+  auto activated = co_await station_.cloud.activate(attempt_->device_id, certificate_->sha256);
+  std::string outcome = activated ? "done" : activated.error().what;
+  auto settle = [&ledger = station_.ledger, attempt = *attempt_, outcome] { return ledger.settle(attempt, "activate", outcome); };
+  auto settled = co_await on_pool(station_.ledger_pool, std::move(settle));
+  if (!settled) station_.observer.on_note(slot_, describe(settled.error()));
+}
+
 // ---------------------------------------------------------------------------------------------------- the end
 
 Task<void> BoardRun::settle(Result<void> end) {
@@ -373,6 +383,7 @@ Task<void> BoardRun::settle(Result<void> end) {
       fault->advice = exposed_ ? "Plug it in again: it gets the same identity" : "Nothing was written that counts; plug it in again";
     }
   }
+  if (verified_ && !keeps_identity_ && attempt_) co_await drain_intents();
   if (attempt_ && !exposed_) {
     auto release = [&ledger = station_.ledger, attempt = *attempt_, why = fault ? fault->what : std::string{}] {
       return ledger.release(attempt, why);

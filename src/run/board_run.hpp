@@ -48,6 +48,7 @@ class BoardRun {
   Task<Result<void>> boot();
   Task<Result<void>> challenge_application();
   Task<Result<void>> record_verified();
+  Task<void> drain_intents();
   Task<void> settle(Result<void> end);
 
   // The other arm, beside flash_firmware.

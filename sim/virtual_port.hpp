@@ -1,0 +1,47 @@
+// sim/virtual_port.hpp: virtual boards behind the line's own port interface, in the time of any Clock: a whole shift of
+// boards in a test, at once.
+//   VirtualPorts ports{loop};
+//   Board& board = ports.add("board0", {.mac = mac}, 4_MiB);
+//   auto port = co_await ports.open("board0");
+#pragma once
+
+#include <map>
+
+#include "io/port.hpp"
+#include "sim/board.hpp"
+
+namespace espmint::sim {
+
+class VirtualPorts final : public PortOpener, public PortWatcher {
+ public:
+  explicit VirtualPorts(Clock&);
+  ~VirtualPorts() override;
+  VirtualPorts(const VirtualPorts&) = delete;
+  VirtualPorts& operator=(const VirtualPorts&) = delete;
+
+  /// A board in a socket of this name, plugged in now; its flash is blank unless `dirty`.
+  Board& add(const std::string& name, BoardOptions, ByteCount flash_bytes, bool dirty = false);
+  Board& board(const std::string& name);
+  ByteSpan flash(const std::string& name);
+
+  /// These three wake whoever waits on the port and tell the watcher.
+  void unplug(const std::string& name);
+  void plug(const std::string& name);
+  void swap(const std::string& name, const Mac&, bool keep_flash = false);
+
+  Task<Result<std::unique_ptr<Port>>> open(const std::string& name) override;
+  Task<PortEvent> next() override;
+
+ private:
+  struct Socket;
+  struct Bell;
+  class VirtualPort;
+  Socket& socket(const std::string& name);
+  void notice(Socket&);
+  Clock& clock_;
+  std::map<std::string, std::unique_ptr<Socket>> sockets_;
+  std::deque<PortEvent> events_;
+  std::unique_ptr<Bell> event_bell_;
+};
+
+}  // namespace espmint::sim

@@ -1,0 +1,48 @@
+#include "app/sim_commands.hpp"
+
+#include <fmt/format.h>
+
+#include <iostream>
+
+#include "app/desk_commands.hpp"
+#include "app/json.hpp"
+#include "base/text.hpp"
+#include "sim/make_firmware.hpp"
+#include "sim/server.hpp"
+
+namespace espmint::app {
+
+Exit sim_board(const SimBoardCommand& command) {
+  sim::ServerOptions options;
+  options.count = static_cast<unsigned>(command.count);
+  options.chip = command.chip;
+  auto size = parse_number(command.flash_size);
+  if (!size) return report({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no flash size", command.flash_size), {}, {}, "Write 4MB"}, command.voice);
+  options.flash_size = *size;
+  options.preset = command.preset;
+  options.seed = command.seed;
+  options.dirty = command.dirty;
+  options.folder = command.folder;
+  auto end = sim::run_boards(options, std::cout);
+  return end ? Exit::good : report(end.error(), command.voice);
+}
+
+Exit sim_firmware(const SimFirmwareCommand& command) {
+  sim::FirmwareOptions options;
+  options.folder = command.folder;
+  options.chip = command.chip;
+  auto size = parse_number(command.app_size);
+  if (!size) return report({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no size", command.app_size), {}, {}, "Write 1MB"}, command.voice);
+  options.app_bytes = *size;
+  options.seed = command.seed;
+  auto end = sim::write_firmware(options);
+  if (!end) return report(end.error(), command.voice);
+  if (command.voice.json) {
+    print_json({{"v", 1}, {"event", "written"}, {"folder", command.folder}});
+  } else if (!command.voice.quiet) {
+    std::cout << fmt::format("wrote {}: `espmint run --firmware {}` takes it\n", command.folder, command.folder);
+  }
+  return Exit::good;
+}
+
+}  // namespace espmint::app

@@ -1,0 +1,131 @@
+// ledger/store.hpp: the one form of Ledger, on SQLite; private to this room. open.cpp opens and checks, ledger.cpp
+// holds the transitions, queries.cpp the reading.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "io/file.hpp"
+#include "ledger/chain.hpp"
+#include "ledger/ledger.hpp"
+#include "ledger/sqlite.hpp"
+
+namespace espmint {
+
+using Detail = nlohmann::json;  // an object with sorted keys: one value, one text
+
+/// A board's row.
+struct KnownBoard {
+  std::int64_t number = 0;
+  BoardIdentity board;
+  std::string device_id;  // empty when it has none yet
+  bool exposed = false;   // ever
+  std::string held;
+};
+
+/// An attempt's row, with what its transitions look at.
+struct KnownAttempt {
+  std::int64_t number = 0;
+  std::int64_t board = 0;
+  std::string device_id, state, held;
+  std::optional<std::int64_t> renews;
+  Sha256 plan{};
+  std::string when;
+};
+
+/// The newest audit row.
+struct Tail {
+  std::int64_t sequence = 0;
+  Sha256 hash{};
+  std::string time;
+};
+
+// What every opening does, for the ledger, for the audit and for the invariants (open.cpp).
+
+/// Opens ledger.db and checks that it is a ledger of a version we know. Faults: ledger_missing (read only), …
+Result<Database> open_database(const std::filesystem::path& folder, Database::Mode);
+Result<std::string> meta(Database&, std::string_view key);
+Result<Tail> read_tail(Database&);
+/// Whether the chain holds what the head remembers and runs on from there without a break; empty when it does, else
+/// what is wrong.
+Result<std::string> difference_of_head(Database&, const std::string& ledger_id, const std::optional<Head>&);
+/// "esp32, unique id ab12…, flash id 0x164020"
+std::string show_tuple(const BoardIdentity&);
+void reach_crash_point(std::string_view point);
+
+class Store final : public Ledger {
+ public:
+  Store(std::filesystem::path folder, LedgerOptions options, const Clock& clock, std::optional<FileLock> lock,
+        Database db)
+      : folder_(std::move(folder)),
+        options_(std::move(options)),
+        clock_(clock),
+        lock_(std::move(lock)),
+        db_(std::move(db)) {}
+
+  /// Makes the tables and the first audit row in an empty database.
+  Result<void> found();
+  /// Compares the head and frees RESERVED rows; the last step of opening for writing.
+  Result<void> recover();
+  /// Only reads what it is; the last step of opening for reading.
+  Result<void> look();
+
+  Result<Admission> admit(const BoardIdentity&, const Sha256& plan_digest) override;
+  Result<Attempt> reserve(const BoardIdentity&, const std::string& device_id, const Sha256& plan_digest,
+                          std::optional<std::uint64_t> quota, bool renew) override;
+  Result<void> record_certificate(const Attempt&, const CertificateRecord&) override;
+  Result<void> settle(const Attempt&, std::string_view act, std::string_view outcome) override;
+  Result<void> expose(const Attempt&) override;
+  Result<void> mark_written(const Attempt&) override;
+  Result<void> mark_verified(const Attempt&, const Evidence&) override;
+  Result<void> release(const Attempt&, std::string_view why) override;
+  Result<void> burn(const Attempt&, std::string_view why) override;
+  Result<void> record_run(const RunRecord&) override;
+  Result<std::vector<DeviceRecord>> devices() override;
+  Result<std::optional<DeviceRecord>> device(const std::string& id_or_mac) override;
+  Result<std::vector<RunRecord>> runs() override;
+  Result<std::vector<OpenIntent>> open_intents() override;
+  Result<AuditReport> verify_audit() override;
+
+ private:
+  /// One transaction: everything in it or nothing, with at least one audit row. Rolled back unless committed.
+  class Change {
+   public:
+    static Result<Change> begin(Store&);
+    Change(Change&& other) noexcept : store_(std::exchange(other.store_, nullptr)), tail_(std::move(other.tail_)) {}
+    Change& operator=(Change&&) = delete;
+    ~Change();
+    /// Adds the audit row that the changed rows name; its sequence.
+    Result<std::int64_t> log(std::string_view event, const std::string& device_id, Detail detail);
+    /// Durable when it returns, and the head outside is moved. An I/O fault here ends this ledger's writing.
+    Result<void> commit();
+
+   private:
+    explicit Change(Store& store) : store_(&store), tail_(store.tail_) {}
+    Store* store_;
+    Tail tail_;
+  };
+
+  Result<std::vector<KnownBoard>> boards_with_mac(const Mac&);
+  /// A board has at most one of each: RESERVED, and one of EXPOSED, WRITTEN, VERIFIED.
+  enum class Phase { reserved, exposed };
+  Result<std::optional<KnownAttempt>> attempt_of(std::int64_t board, Phase);
+  Result<KnownAttempt> find(const Attempt&, std::initializer_list<std::string_view> states, std::string_view verb);
+  /// Everything that ends with a certificate that nobody may use: its row and its intents. Inside a change.
+  Result<void> burn_certificate(std::int64_t attempt, std::int64_t audit);
+  Result<void> set_state(std::int64_t attempt, std::string_view state, std::int64_t audit);
+  /// Same MAC, other tuple: the newcomer gets a row, all of them are held; the sentence why.
+  Result<std::string> hold_clones(const std::vector<KnownBoard>& known, const BoardIdentity& newcomer);
+  Result<std::optional<CertificateRecord>> certificate_of(std::int64_t attempt);
+  Result<std::vector<DeviceRecord>> devices_where(std::string_view condition, std::initializer_list<Arg>);
+
+  std::filesystem::path folder_;
+  LedgerOptions options_;
+  const Clock& clock_;
+  std::optional<FileLock> lock_;  // before the database: held until that is closed
+  Database db_;
+  std::string id_;
+  Tail tail_;
+  std::optional<Fault> broken_;  // the head could not be written: nothing more is
+};
+
+}  // namespace espmint

@@ -1,0 +1,18 @@
+// recipe/checks.hpp: whether a board that was identified is one for this plan, and what its device id is.
+#pragma once
+
+#include "base/mac.hpp"
+#include "recipe/plan.hpp"
+
+namespace espmint {
+
+/// Fault chip_mismatch: "bootloader.bin is for ESP32, this board is ESP32-S3".
+Result<void> check_chip(const Plan&, const ChipSpec& board);
+/// Fault flash_too_small: "the table ends at 8 MB, the flash has 4 MB".
+Result<void> check_flash(const Plan&, std::uint32_t flash_size);
+
+/// {mac}, {mac:upper}, {mac:colon} and text. Fault recipe_invalid when the result is no thing name ([a-zA-Z0-9:_-], 1 to
+/// 128) or does not depend on the MAC. Source: AWS IoT, CreateThing, thingName.
+Result<std::string> device_id_for(std::string_view id_template, const Mac&);
+
+}  // namespace espmint

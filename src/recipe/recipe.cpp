@@ -1,0 +1,257 @@
+#include "recipe/recipe.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <functional>
+#include <toml++/toml.h>
+
+#include "base/text.hpp"
+#include "recipe/checks.hpp"
+#include "recipe/identity_files.hpp"
+
+namespace espmint {
+namespace {
+
+/// One table of the file with its known keys; every key is asked for, what is left over is a mistake.
+class Section {
+ public:
+  Section(const toml::table& table, std::string name, std::string_view filename)
+      : table_(table), name_(std::move(name)), filename_(filename) {}
+
+  [[nodiscard]] Fault wrong(const toml::source_region& at, std::string what, std::string advice = {}) const {
+    Fault fault{Code::recipe_invalid, Remedy::refuse, std::move(what)};
+    fault.where.input = fmt::format("{}:{}:{}", filename_, at.begin.line, at.begin.column);
+    fault.advice = std::move(advice);
+    return fault;
+  }
+
+  template <typename T>
+  Result<void> take(std::string_view key, T& out, std::string_view kind, const std::function<std::string(const T&)>& refuse = {}) {
+    known_.push_back(key);
+    const toml::node* node = table_.get(key);
+    if (!node) return ok();
+    using Stored = std::conditional_t<std::is_same_v<T, std::uint64_t>, std::int64_t, T>;
+    auto value = node->value_exact<Stored>();
+    if (!value) return fail(wrong(node->source(), fmt::format("{}{} is {}", prefix(), key, kind)));
+    if constexpr (std::is_same_v<T, std::uint64_t>)
+      if (*value < 1) return fail(wrong(node->source(), fmt::format("{}{} is 1 or more", prefix(), key)));
+    out = static_cast<T>(*value);
+    if (refuse)
+      if (std::string why = refuse(out); !why.empty()) return fail(wrong(node->source(), fmt::format("{}{}: {}", prefix(), key, why)));
+    return ok();
+  }
+  const toml::node* node(std::string_view key) {
+    known_.push_back(key);
+    return table_.get(key);
+  }
+  Result<void> nothing_else() const {
+    for (const auto& [key, value] : table_) {
+      if (std::find(known_.begin(), known_.end(), key.str()) != known_.end()) continue;
+      std::string meant = nearest(key.str(), known_);
+      return fail(wrong(key.source(), fmt::format("\"{}{}\" is no key of a recipe", prefix(), key.str()),
+                        meant.empty() ? fmt::format("Known here: {}", fmt::join(known_, ", ")) : fmt::format("Did you mean \"{}\"?", meant)));
+    }
+    return ok();
+  }
+
+ private:
+  [[nodiscard]] std::string prefix() const { return name_.empty() ? "" : name_ + "."; }
+  const toml::table& table_;
+  std::string name_;
+  std::string_view filename_;
+  std::vector<std::string_view> known_;
+};
+
+template <std::size_t N>
+std::function<std::string(const std::string&)> one_of(const std::array<std::string_view, N>& words) {
+  return [&words](const std::string& value) {
+    for (std::string_view word : words)
+      if (value == word) return std::string{};
+    std::string meant = nearest(value, words);
+    return fmt::format("\"{}\" is none of {}{}", value, fmt::join(words, ", "), meant.empty() ? "" : "; did you mean \"" + meant + "\"?");
+  };
+}
+
+std::string check_id(const std::string& id) {
+  auto checked = device_id_for(id, Mac{{0x24, 0xd7, 0xeb, 0x12, 0x34, 0x56}});
+  return checked ? std::string{} : checked.error().what;
+}
+
+Result<void> take_image(Section& section, Recipe& recipe) {
+  static constexpr std::array<std::string_view, 1> formats{"spiffs"};
+  RecipeImage image;
+  std::string format = "spiffs";
+  TRY(section.take<std::string>("partition", image.partition, "a name in quotes"));
+  TRY(section.take<std::string>("format", format, "a word in quotes", [](const std::string& word) -> std::string {
+    if (auto why = one_of(formats)(word); !why.empty()) return fmt::format("\"{}\" images are not made by this version; it makes spiffs", word);
+    return {};
+  }));
+  if (const toml::node* files = section.node("files")) {
+    const toml::table* table = files->as_table();
+    if (!table) return fail(section.wrong(files->source(), "image.files is a table of names and contents"));
+    for (const auto& [name, node] : *table) {
+      auto content = node.value_exact<std::string>();
+      if (!content) return fail(section.wrong(node.source(), fmt::format("image.files.\"{}\" is text in quotes", name.str())));
+      if (std::string why = check_template(*content); !why.empty())
+        return fail(section.wrong(node.source(), fmt::format("image.files.\"{}\": {}", name.str(), why)));
+      image.files.push_back({std::string{name.str()}, *content});
+    }
+  } else {
+    image.files = default_identity_files();
+  }
+  TRY(section.nothing_else());
+  recipe.image = std::move(image);
+  return ok();
+}
+
+Result<void> take_images(const toml::table& root, std::string_view filename, Recipe& recipe) {
+  const toml::node* images = root.get("image");
+  if (!images) return ok();
+  Section whole{root, "", filename};
+  const toml::array* list = images->as_array();
+  if (!list || list->empty()) return fail(whole.wrong(images->source(), "an image is written as [[image]]"));
+  if (list->size() > 1) return fail(whole.wrong(list->get(1)->source(), "this version makes one image per board"));
+  const toml::table* table = list->get(0)->as_table();
+  if (!table) return fail(whole.wrong(images->source(), "an image is written as [[image]]"));
+  Section section{*table, "image", filename};
+  return take_image(section, recipe);
+}
+
+Result<void> take_table(const toml::table& root, std::string_view name, std::string_view filename,
+                        const std::function<Result<void>(Section&)>& take) {
+  const toml::node* node = root.get(name);
+  if (!node) return ok();
+  const toml::table* table = node->as_table();
+  if (!table) return fail(Section{root, "", filename}.wrong(node->source(), fmt::format("{} is a section: [{}]", name, name)));
+  Section section{*table, std::string{name}, filename};
+  TRY(take(section));
+  return section.nothing_else();
+}
+
+}  // namespace
+
+std::vector<IdentityFile> default_identity_files() {
+  return {{"certificate.pem.crt", "{certificate}"}, {"private.pem.key", "{private_key}"}, {"aws-root-ca.pem", "{root_ca}"}};
+}
+
+Recipe default_recipe() { return {}; }
+
+std::string check_product_name(std::string_view name) {
+  if (name.empty() || name.size() > 64) return "a name has 1 to 64 characters";
+  if (name.front() == '.') return "a name does not begin with a dot";
+  for (char c : name)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f || c == '/' || c == '\\') return "a name has no control characters and no slash";
+  return {};
+}
+
+std::string product_name_of(std::string_view project) {
+  std::string name;
+  for (char c : project.substr(0, 64)) {
+    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || (c == '.' && !name.empty());
+    if (plain) name += c;
+    if (!plain && !name.empty()) name += '-';
+  }
+  return name.empty() ? "firmware" : name;
+}
+
+Result<Recipe> parse_recipe(std::string_view text, std::string_view filename) {
+  static constexpr std::array<std::string_view, 4> chips{"auto", "esp32", "esp32s3", "esp32c3"};
+  static constexpr std::array<std::string_view, 2> keys{"ec-p256", "rsa-2048"};
+  static constexpr std::array<std::string_view, 1> issuers{"local"};
+  static constexpr std::array<std::string_view, 3> challenges{"auto", "required", "off"};
+  toml::table root;
+  try {
+    root = toml::parse(text, filename);
+  } catch (const toml::parse_error& error) {
+    Fault fault{Code::recipe_invalid, Remedy::refuse, std::string{error.description()}};
+    fault.where.input = fmt::format("{}:{}:{}", filename, error.source().begin.line, error.source().begin.column);
+    return fail(std::move(fault));
+  }
+  Recipe recipe;
+  Section whole{root, "", filename};
+  for (std::string_view later : {"keys", "cloud"})
+    if (const toml::node* node = root.get(later))
+      return fail(whole.wrong(node->source(), fmt::format("[{}] is not in this version", later), "Remove it, so that nobody believes it works"));
+  TRY(take_table(root, "product", filename, [&](Section& section) -> Result<void> {
+    TRY(section.take<std::string>("name", recipe.product, "a name in quotes", check_product_name));
+    TRY(section.take<std::string>("chip", recipe.chip, "a word in quotes", one_of(chips)));
+    std::uint64_t quota = 0;
+    TRY(section.take<std::uint64_t>("quota", quota, "a whole number"));
+    if (quota) recipe.quota = quota;
+    return ok();
+  }));
+  TRY(take_table(root, "firmware", filename, [&](Section& section) {
+    return section.take<std::string>("path", recipe.firmware_path, "a path in quotes");
+  }));
+  TRY(take_table(root, "identity", filename, [&](Section& section) -> Result<void> {
+    TRY(section.take<std::string>("id", recipe.id, "text in quotes", check_id));
+    TRY(section.take<std::string>("key", recipe.key, "a word in quotes", one_of(keys)));
+    TRY(section.take<std::string>("issuer", recipe.issuer, "a word in quotes", [](const std::string& issuer) -> std::string {
+      if (issuer == "aws") return "\"aws\" is not in this version; it has local";
+      return one_of(issuers)(issuer);
+    }));
+    TRY(section.take<bool>("save_private_key", recipe.save_private_key, "true or false"));
+    std::string challenge = "auto";
+    TRY(section.take<std::string>("challenge", challenge, "a word in quotes", one_of(challenges)));
+    recipe.challenge = challenge == "required" ? ChallengePolicy::required : challenge == "off" ? ChallengePolicy::off : ChallengePolicy::automatic;
+    return ok();
+  }));
+  TRY(take_images(root, filename, recipe));
+  for (std::string_view known : {"product", "firmware", "identity", "image"}) (void)whole.node(known);
+  TRY(whole.nothing_else());
+  return recipe;
+}
+
+std::string commented_recipe(const FirmwareSet* firmware, const std::string& firmware_path) {
+  auto quoted = [](const std::string& text) {
+    std::string out = "\"";
+    for (char c : text) {
+      auto byte = static_cast<unsigned char>(c);
+      if (byte < 0x20 || byte == 0x7f) out += fmt::format("\\u{:04x}", byte);
+      else out += c == '"' || c == '\\' ? std::string{'\\', c} : std::string(1, c);
+    }
+    return out + "\"";
+  };
+  std::string product = firmware ? product_name_of(firmware->project) : "my-product";
+  std::string chip{firmware ? firmware->chip->name : "auto"};
+  std::vector<std::string> partitions;
+  if (firmware)
+    for (const Partition& candidate : firmware->table.partitions)
+      if (candidate.is_data(data_subtype_spiffs)) partitions.push_back(quoted(candidate.name));
+  std::string text = fmt::format(R"(# What this product is. Keys that are left out have the value shown here. All keys: docs/formats/recipe.md
+
+[product]
+name = {}
+chip = {}              # checked against the firmware and every board; "auto": whatever the firmware is for
+# quota = 1000              # distinct boards that may ever get an identity
+
+[firmware]
+path = {}              # a build folder, a merged image or an app; relative to this file
+
+[identity]
+id = "{{mac}}"                # also {{mac:upper}}, {{mac:colon}}, with text around it
+key = "ec-p256"             # or "rsa-2048" for old firmware
+issuer = "local"            # a CA of your own: `espmint ca show`
+challenge = "auto"          # the firmware proves its key where it knows how; "required", "off"
+# save_private_key = true   # keeps every device's private key in the state folder: whoever has it is the device
+
+)",
+                                 quoted(product), quoted(chip), quoted(firmware_path.empty() ? "build" : firmware_path));
+  // Without a partition to put it in the image stays a comment: a recipe that asks for one would be refused.
+  std::string off = firmware && partitions.empty() ? "# " : "";
+  if (!off.empty())
+    text += "# This firmware has no partition for an identity. With the line\n#   storage, data, spiffs, , 64K,\n"
+            "# in partitions.csv it has one, and this says what goes there:\n";
+  if (partitions.size() > 1) text += fmt::format("# SPIFFS partitions are {}.\n", fmt::join(partitions, ", "));
+  std::string partition = !partitions.empty()   ? "partition = " + partitions.front()
+                          : firmware != nullptr ? "partition = \"storage\""
+                                                : "# partition = \"storage\"";
+  text += fmt::format("{}[[image]]\n{}{}   # the SPIFFS partition from which the firmware reads its identity\n{}format = \"spiffs\"\n", off, off, partition, off);
+  std::string files;
+  for (const IdentityFile& file : default_identity_files())
+    files += fmt::format("{}{} = {}", files.empty() ? "" : ", ", quoted(file.path), quoted(file.content));
+  return text + fmt::format("{}files = {{ {} }}\n", off, files);
+}
+
+}  // namespace espmint

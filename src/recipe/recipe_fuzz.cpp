@@ -1,0 +1,22 @@
+// Any bytes as a recipe: a recipe or a sentence, and what is accepted holds what the rest of the program relies on.
+#include <cstdlib>
+
+#include "recipe/checks.hpp"
+#include "recipe/identity_files.hpp"
+#include "recipe/recipe.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace espmint;
+  auto recipe = parse_recipe(as_text({data, size}), "recipe.toml");
+  if (!recipe) {
+    if (describe(recipe.error()).empty() || recipe.error().code != Code::recipe_invalid) std::abort();
+    return 0;
+  }
+  if (!device_id_for(recipe->id, Mac{{2, 0, 0, 0, 0, 1}})) std::abort();
+  if (recipe->product.find('/') != std::string::npos || recipe->product.starts_with('.')) std::abort();
+  if (recipe->quota && *recipe->quota == 0) std::abort();
+  if (recipe->image)
+    for (const IdentityFile& file : recipe->image->files)
+      if (!check_template(file.content).empty()) std::abort();
+  return 0;
+}

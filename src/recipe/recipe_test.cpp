@@ -1,0 +1,156 @@
+#include "recipe/recipe.hpp"
+
+#include <gtest/gtest.h>
+
+#include "recipe/test_images.hpp"
+
+namespace espmint {
+namespace {
+
+Result<Recipe> parse(std::string_view text) { return parse_recipe(text, "recipe.toml"); }
+testing::AssertionResult refused(std::string_view text, std::string_view place, std::initializer_list<std::string_view> words) {
+  auto recipe = parse(text);
+  if (recipe) return testing::AssertionFailure() << "it was accepted";
+  const Fault& fault = recipe.error();
+  if (fault.code != Code::recipe_invalid || fault.remedy != Remedy::refuse) return testing::AssertionFailure() << describe(fault);
+  if (fault.where.input != "recipe.toml:" + std::string{place}) return testing::AssertionFailure() << "at " << fault.where.input << ": " << describe(fault);
+  for (std::string_view word : words)
+    if (describe(fault).find(word) == std::string::npos) return testing::AssertionFailure() << "no \"" << word << "\" in: " << describe(fault);
+  return testing::AssertionSuccess();
+}
+
+TEST(Recipe, OfNothingIsTheDefaultRecipe) {
+  auto recipe = parse("");
+  ASSERT_TRUE(recipe);
+  Recipe none = default_recipe();
+  EXPECT_EQ(recipe->chip, "auto");
+  EXPECT_EQ(recipe->id, "{mac}");
+  EXPECT_EQ(recipe->key, "ec-p256");
+  EXPECT_EQ(recipe->issuer, "local");
+  EXPECT_EQ(recipe->challenge, ChallengePolicy::automatic);
+  EXPECT_FALSE(recipe->save_private_key);
+  EXPECT_FALSE(recipe->quota);
+  EXPECT_FALSE(recipe->image);
+  EXPECT_EQ(none.id, recipe->id);
+  EXPECT_EQ(none.key, recipe->key);
+}
+
+TEST(Recipe, SaysEverythingAProductIs) {
+  auto recipe = parse(R"([product]
+name = "thermostat"
+chip = "esp32c3"
+quota = 1000
+[firmware]
+path = "build"
+[identity]
+id = "th-{mac:upper}"
+key = "rsa-2048"
+issuer = "local"
+save_private_key = true
+challenge = "required"
+[[image]]
+partition = "storage"
+format = "spiffs"
+files = { "cert.pem" = "{certificate}", "conf/id.json" = '{"id": "{id}", "mac": "{mac:colon}"}' }
+)");
+  ASSERT_TRUE(recipe) << describe(recipe.error());
+  EXPECT_EQ(recipe->product, "thermostat");
+  EXPECT_EQ(recipe->chip, "esp32c3");
+  EXPECT_EQ(recipe->quota, 1000u);
+  EXPECT_EQ(recipe->firmware_path, "build");
+  EXPECT_EQ(recipe->id, "th-{mac:upper}");
+  EXPECT_EQ(recipe->key, "rsa-2048");
+  EXPECT_TRUE(recipe->save_private_key);
+  EXPECT_EQ(recipe->challenge, ChallengePolicy::required);
+  ASSERT_TRUE(recipe->image);
+  EXPECT_EQ(recipe->image->partition, "storage");
+  ASSERT_EQ(recipe->image->files.size(), 2u);
+  EXPECT_EQ(recipe->image->files[1].path, "conf/id.json");
+}
+
+TEST(Recipe, WithoutFilesGetsThoseThatFirmwareInTheFieldReads) {
+  auto recipe = parse("[[image]]\npartition = \"storage\"\n");
+  ASSERT_TRUE(recipe) << describe(recipe.error());
+  std::map<std::string, std::string> files;
+  for (const IdentityFile& file : recipe->image->files) files[file.path] = file.content;
+  EXPECT_EQ(files, (std::map<std::string, std::string>{{"certificate.pem.crt", "{certificate}"}, {"private.pem.key", "{private_key}"}, {"aws-root-ca.pem", "{root_ca}"}}));
+}
+
+TEST(Recipe, WithAnUnknownKeyNamesTheOneThatWasMeant) {
+  EXPECT_TRUE(refused("[product]\nnmae = \"x\"\n", "2:1", {"nmae", "name"}));
+  EXPECT_TRUE(refused("[prodct]\nname = \"x\"\n", "1:2", {"prodct", "product"}));
+  EXPECT_TRUE(refused("[identity]\n  save_privat_key = true\n", "2:3", {"save_private_key"}));
+  EXPECT_TRUE(refused("[[image]]\npartion = \"x\"\n", "2:1", {"partition"}));
+  EXPECT_TRUE(refused("[[image]]\nfiles = { a = \"{certificat}\" }\n", "2:15", {"{certificat}", "{certificate}"}));
+}
+
+TEST(Recipe, WithAWrongTypeOrValueIsRefusedAtItsPlace) {
+  EXPECT_TRUE(refused("[product]\nname = 7\n", "2:8", {"name"}));
+  EXPECT_TRUE(refused("[product]\nchip = \"esp31\"\n", "2:8", {"esp31", "esp32"}));
+  EXPECT_TRUE(refused("[product]\nquota = 0\n", "2:9", {"quota"}));
+  EXPECT_TRUE(refused("[product]\nquota = 1.5\n", "2:9", {"quota"}));
+  EXPECT_TRUE(refused("[identity]\nkey = \"rsa-1024\"\n", "2:7", {"rsa-2048"}));
+  EXPECT_TRUE(refused("[identity]\nchallenge = \"maybe\"\n", "2:13", {"required"}));
+  EXPECT_TRUE(refused("[identity]\nsave_private_key = \"yes\"\n", "2:20", {"true or false"}));
+  EXPECT_TRUE(refused("image = 1\n", "1:9", {"[[image]]"}));
+  EXPECT_TRUE(refused("product = 1\n", "1:11", {"[product]"}));
+  EXPECT_TRUE(refused("[product\n", "1:9", {}));
+}
+
+TEST(Recipe, WhoseProductIsNoNameOfAFolderIsRefused) {
+  for (const char* name : {"", "..", ".", ".hidden", "a/b", "a\\nb"})
+    EXPECT_TRUE(refused("[product]\nname = \"" + std::string{name} + "\"\n", "2:8", {"product.name"})) << name;
+}
+
+TEST(Recipe, WhoseIdIsNoThingNameIsRefused) {
+  EXPECT_TRUE(refused("[identity]\nid = \"device\"\n", "2:6", {"every board", "{mac}"}));
+  EXPECT_TRUE(refused("[identity]\nid = \"d {mac}\"\n", "2:6", {"thing name"}));
+  EXPECT_TRUE(refused("[identity]\nid = \"{mac}{certificate}\"\n", "2:6", {"{mac"}));
+  EXPECT_TRUE(refused("[identity]\nid = \"" + std::string(120, 'x') + "{mac}\"\n", "2:6", {"128"}));
+  EXPECT_TRUE(parse("[identity]\nid = \"" + std::string(116, 'x') + "{mac}\"\n"));
+}
+
+TEST(Recipe, ThatWantsWhatALaterVersionDoesIsRefusedRatherThanIgnored) {
+  EXPECT_TRUE(refused("[keys]\ncsv = \"keys.csv\"\n", "1:1", {"keys", "not in this version"}));
+  EXPECT_TRUE(refused("[cloud.aws]\nregion = \"eu-central-1\"\n", "1:1", {"cloud", "not in this version"}));
+  EXPECT_TRUE(refused("[identity]\nissuer = \"aws\"\n", "2:10", {"not in this version", "local"}));
+  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n", "2:10", {"nvs", "spiffs"}));
+  EXPECT_TRUE(refused("[[image]]\npartition=\"a\"\n[[image]]\npartition=\"b\"\n", "3:1", {"one image"}));
+}
+
+TEST(Recipe, CommentedParsesBackToWhatItSays) {
+  auto set = find_firmware(idf_project(), "build");
+  ASSERT_TRUE(set);
+  auto recipe = parse(commented_recipe(&*set, "build"));
+  ASSERT_TRUE(recipe) << describe(recipe.error());
+  EXPECT_EQ(recipe->product, "thermostat");
+  EXPECT_EQ(recipe->chip, "esp32");
+  EXPECT_EQ(recipe->firmware_path, "build");
+  EXPECT_EQ(recipe->id, "{mac}");
+  ASSERT_TRUE(recipe->image);
+  EXPECT_EQ(recipe->image->partition, "storage");
+  EXPECT_EQ(recipe->image->files.size(), 3u);
+}
+
+TEST(Recipe, CommentedWithoutAPartitionForItAsksForNoImage) {
+  auto set = find_firmware(idf_project(no_spiffs_csv), "build");
+  ASSERT_TRUE(set);
+  std::string text = commented_recipe(&*set, "build");
+  auto recipe = parse(text);
+  ASSERT_TRUE(recipe) << describe(recipe.error());
+  EXPECT_FALSE(recipe->image) << text;
+  EXPECT_NE(text.find("spiffs"), std::string::npos);
+}
+
+TEST(Recipe, CommentedHoldsAnyPathAndProject) {
+  FirmwareSet set = *find_firmware(idf_project(), "build");
+  set.project = "a \"b\"\\\n../c";
+  std::string path = "my \"builds\"\\x\n\ty";
+  auto recipe = parse(commented_recipe(&set, path));
+  ASSERT_TRUE(recipe) << describe(recipe.error()) << commented_recipe(&set, path);
+  EXPECT_EQ(recipe->firmware_path, path);
+  EXPECT_TRUE(parse(commented_recipe(nullptr, "")));
+}
+
+}  // namespace
+}  // namespace espmint
