@@ -284,8 +284,7 @@ std::optional<Time> Board::next_event() const {
     std::optional<std::size_t> end = from_wire_.find(slip_end);
     bool frames = mode_ == Mode::rom || mode_ == Mode::stub;
     consider(frames && end ? from_wire_.arrival(*end) : from_wire_.front_end());
-    // A writer that waits is woken when half of the queue has drained.
-    if (refused_) consider(from_wire_.arrival(std::min(from_wire_.front_size() - 1, adapter_queue / 2)));
+    if (refused_) consider(next_room());
   }
   if (!steps_.empty()) {
     // Erasing and programming show only at their end; what is said on the way shows when it is said.
@@ -298,6 +297,12 @@ std::optional<Time> Board::next_event() const {
   }
   if (next && *next < now_) next = now_;
   return next;
+}
+
+Time Board::next_room() const {
+  if (from_wire_.size() < adapter_queue) return now_;
+  // Half of the queue: a writer woken for every byte would do nothing else.
+  return std::max(now_, from_wire_.arrival(std::min(from_wire_.front_size() - 1, adapter_queue / 2)));
 }
 
 void Board::advance(Time now) { move_to(now); }

@@ -53,6 +53,9 @@ class Board {
 
   /// When something next happens that the host can see, or that makes room for its bytes.
   [[nodiscard]] std::optional<Time> next_event() const;
+  /// When the adapter takes bytes again; already past when it takes them now. Unlike next_event() it does not care what
+  /// waits to be read.
+  [[nodiscard]] Time next_room() const;
   void advance(Time now);
 
   void power(Time now, bool on);
@@ -115,7 +118,7 @@ class Board {
   std::uint32_t host_baud_ = 115'200, board_baud_ = 115'200;
   Wire from_wire_, to_wire_;       // host to board, board to host
   Gremlin from_gremlin_, to_gremlin_, fast_gremlin_;
-  mutable bool refused_ = false;   // the adapter had no room
+  bool refused_ = false;           // the adapter had no room
   std::uint64_t from_host_ = 0, to_host_count_ = 0;
   bool swap_on_plug_ = false;
 

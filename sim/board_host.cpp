@@ -128,6 +128,9 @@ void BoardHost::pump() {
   }
   auto wake = std::chrono::steady_clock::time_point{*next};
   wake = std::min(wake, std::chrono::steady_clock::now() + longest_sleep);
+  // Who does not read what waits for him must not keep this loop busy.
+  bool stuck = out_.size() >= unsent_limit || (telnet_.suspended() && tcp_);
+  if (stuck) wake = std::chrono::steady_clock::now() + longest_sleep;
   timer_.expires_at(wake);
   timer_.async_wait([self = shared_from_this()](Error error) {
     if (!error) self->pump();

@@ -50,16 +50,16 @@ struct Desk {
     board.set_lines(now, false, false);
   }
 
-  /// Lets time pass until nothing comes for `patience`; all that came.
+  /// Lets time pass until nothing comes for `patience`, or for ten times as long; all that came.
   Bytes hear(Time patience = milliseconds{300}) {
     Bytes out;
-    Time until = now + patience;
+    Time until = now + patience, latest = now + 10 * patience;
     while (true) {
       std::array<std::uint8_t, 4096> some;
       std::size_t count = board.transmit(now, some);
       if (count > 0) {
         append(out, ByteView{some}.first(count));
-        until = now + patience;
+        until = std::min(now + patience, latest);
         continue;
       }
       std::optional<Time> next = board.next_event();
@@ -76,7 +76,7 @@ struct Desk {
       std::size_t taken = board.receive(now, bytes);
       bytes = bytes.subspan(taken);
       if (bytes.empty()) break;
-      now = std::max(now, board.next_event().value_or(now + milliseconds{1}));
+      now = std::max(now, board.next_room());
       board.advance(now);
     }
   }

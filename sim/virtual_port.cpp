@@ -52,7 +52,7 @@ class VirtualPorts::VirtualPort final : public Port {
       std::size_t count = board().transmit(now(), into);
       if (count > 0) co_return count;
       if (ports_.clock_.now() >= deadline) co_return std::size_t{0};
-      co_await wait(deadline);
+      co_await wait(deadline, board().next_event());
     }
   }
 
@@ -71,7 +71,7 @@ class VirtualPorts::VirtualPort final : public Port {
                         .where = {.slot = socket_.name},
                         .seen = std::to_string(bytes.size()) + " B left"});
       }
-      co_await wait(deadline);
+      co_await wait(deadline, board().next_room());
     }
     if (gone()) co_return fail(gone_fault());
     co_return ok();
@@ -128,11 +128,11 @@ class VirtualPorts::VirtualPort final : public Port {
     socket_.bell.ring();
     co_return ok();
   }
-  /// Until the board's next event, the deadline, or a change from elsewhere.
-  Task<> wait(Instant deadline) {
+  /// Until the moment given, the deadline, or a change from elsewhere.
+  Task<> wait(Instant deadline, std::optional<Time> next) {
     using namespace asio::experimental::awaitable_operators;
     Instant until = deadline;
-    if (std::optional<Time> next = board().next_event()) until = std::min(until, Instant{*next});
+    if (next) until = std::min(until, Instant{*next});
     co_await (ports_.clock_.sleep_until(until) || socket_.bell.wait());
   }
 

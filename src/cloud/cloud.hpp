@@ -13,8 +13,9 @@ class Cloud {
   virtual ~Cloud() = default;
   /// As recipes write it: "local".
   [[nodiscard]] virtual std::string_view name() const = 0;
-  /// A certificate for the request, INACTIVE until the board is VERIFIED; its key is the request's, checked. Never repeated
-  /// blindly: two calls may make two certificates. Faults: certificate_invalid, key_failed; cloud_failed (reconcile).
+  /// A certificate for the request, INACTIVE until the board is VERIFIED; its key is the request's, checked. Never
+  /// repeated blindly: two calls may make two certificates. Faults: certificate_invalid, key_failed; cloud_failed
+  /// (reconcile).
   virtual Task<Result<Certificate>> enrol(std::string device_id, Bytes csr_der, Bytes serial) = 0;
   /// From now on the certificate is accepted. Asking twice does no harm. Fault cloud_failed.
   virtual Task<Result<void>> activate(std::string device_id, Sha256 certificate) = 0;

@@ -14,7 +14,8 @@ Result<Certificate> sign_for(Signer& signer, std::string_view device_id, ByteVie
   // Before the signature and not only after it: what was signed for the wrong name would exist.
   TRY(CertificateRequest request, parse_csr(csr_der));
   if (request.common_name != device_id)
-    return fail(answer_fault("the certificate request is for another device", "CN " + escape_controls(request.common_name)));
+    return fail(
+        answer_fault("the certificate request is for another device", "CN " + escape_controls(request.common_name)));
   TRY(Certificate certificate, signer.sign(csr_der, serial));
   TRY(check_answer(certificate, csr_der, device_id));
   if (!is_issued_by(certificate, signer.root()))
@@ -27,9 +28,11 @@ Result<Certificate> sign_for(Signer& signer, std::string_view device_id, ByteVie
 Result<void> check_answer(const Certificate& answer, ByteView csr_der, std::string_view device_id) {
   TRY(CertificateRequest request, parse_csr(csr_der));
   if (request.common_name != device_id)
-    return fail(answer_fault("the certificate request is for another device", "CN " + escape_controls(request.common_name)));
+    return fail(
+        answer_fault("the certificate request is for another device", "CN " + escape_controls(request.common_name)));
   if (answer.public_key_der != request.public_key_der)
-    return fail(answer_fault("the issuer's certificate is for another key than the request", "serial " + answer.serial));
+    return fail(
+        answer_fault("the issuer's certificate is for another key than the request", "serial " + answer.serial));
   return ok();
 }
 

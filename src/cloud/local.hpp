@@ -12,8 +12,8 @@ class LocalCloud final : public Cloud {
 
   [[nodiscard]] std::string_view name() const override { return "local"; }
   Task<Result<Certificate>> enrol(std::string device_id, Bytes csr_der, Bytes serial) override;
-  /// There is nobody to tell: a broker that trusts this CA accepts the certificate since it was signed, and who may only
-  /// be VERIFIED boards reads the ledger, which records this step as done.
+  /// There is nobody to tell: a broker that trusts this CA accepts the certificate since it was signed, and who may
+  /// only be VERIFIED boards reads the ledger, which records this step as done.
   Task<Result<void>> activate(std::string device_id, Sha256 certificate) override;
   [[nodiscard]] std::string root_ca_pem() const override { return signer_.root().pem; }
 

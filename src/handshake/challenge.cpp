@@ -148,8 +148,8 @@ bool proves(const ProofLine& proof, const Mac& mac, const Nonce& nonce, ByteView
   return proved;
 }
 
-Task<Result<ChallengeOutcome>> challenge(Port& port, Clock& clock, const Mac& mac, const Nonce& nonce, Bytes public_key_der,
-                                         Instant deadline) {
+Task<Result<ChallengeOutcome>> challenge(Port& port, Clock& clock, const Mac& mac, const Nonce& nonce,
+                                         Bytes public_key_der, Instant deadline) {
   using Kind = ChallengeOutcome::Kind;
   // The newline in front ends whatever half line the firmware's reader holds.
   const std::string question = "\n" + challenge_line(nonce);

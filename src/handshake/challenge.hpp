@@ -16,8 +16,8 @@ using Nonce = std::array<std::uint8_t, 16>;
 std::string challenge_line(const Nonce&);
 /// A line as the firmware prints it: at most so many bytes; of a longer one the rest is dropped, and it proves nothing.
 inline constexpr std::size_t longest_proof_line = 512;
-/// The proof in `line` when it holds one at all ("espmint-proof <mac> <base64 DER>"); any bytes in. What stands before it
-/// (noise, a logger's prefix) and a carriage return or colour code behind it do not matter.
+/// The proof in `line` when it holds one at all ("espmint-proof <mac> <base64 DER>"); any bytes in. What stands before
+/// it (noise, a logger's prefix) and a carriage return or colour code behind it do not matter.
 struct ProofLine {
   Mac mac;
   Bytes signature;  // DER ECDSA-Sig-Value, or the raw RSA-PSS signature
@@ -36,6 +36,7 @@ struct ChallengeOutcome {
 /// Sends the challenge to the application and again every 250 ms until it answers or the deadline passes. A board that
 /// prints a boot log but never answers is `silent`: most firmware does not know the challenge. `wrong` after the second
 /// wrong proof, or at the deadline after one: a byte damaged on the line condemns no board. Only the port's faults.
-Task<Result<ChallengeOutcome>> challenge(Port&, Clock&, const Mac&, const Nonce&, Bytes public_key_der, Instant deadline);
+Task<Result<ChallengeOutcome>> challenge(Port&, Clock&, const Mac&, const Nonce&, Bytes public_key_der,
+                                         Instant deadline);
 
 }  // namespace espmint

@@ -25,7 +25,8 @@ const Nonce nonce{0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0x
 class BoardKey {
  public:
   explicit BoardKey(bool rsa = false)
-      : key_(rsa ? EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", std::size_t{2048}) : EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256")) {}
+      : key_(rsa ? EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", std::size_t{2048})
+                 : EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256")) {}
   ~BoardKey() { EVP_PKEY_free(key_); }
   BoardKey(const BoardKey&) = delete;
   BoardKey& operator=(const BoardKey&) = delete;
@@ -78,7 +79,8 @@ class ScriptedPort final : public Port {
     Instant next = pending_.empty() ? deadline : std::min(deadline, pending_.begin()->first);
     if (gone_at) next = std::min(next, Instant{*gone_at});
     if (next > clock_.now()) co_await clock_.sleep_until(next);
-    if (gone_at && clock_.now() >= Instant{*gone_at}) co_return fail({Code::port_gone, Remedy::reconnect, "the port is gone"});
+    if (gone_at && clock_.now() >= Instant{*gone_at})
+      co_return fail({Code::port_gone, Remedy::reconnect, "the port is gone"});
     if (pending_.empty() || pending_.begin()->first > clock_.now()) co_return std::size_t{0};
     std::string& text = pending_.begin()->second;
     std::size_t count = std::min(into.size(), text.size());
@@ -144,9 +146,11 @@ TEST(ChallengeBytes, AreWhatTheFormatPageSays) {
 
 TEST(ChallengeBytes, TheWorkedExampleOfTheFormatPageProves) {
   Bytes key = *from_hex(
-      "3059301306072a8648ce3d020106082a8648ce3d0301070342000460fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6"
+      "3059301306072a8648ce3d020106082a8648ce3d0301070342000460fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60"
+      "f29fb6"
       "7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299");
-  auto proof = parse_proof_line("espmint-proof 24d7eb123456 "
+  auto proof = parse_proof_line(
+      "espmint-proof 24d7eb123456 "
       "MEUCIQDfxdOAdm0VHR5jkKk5TUK4phyQ/xJwIblAJLNOCLv+CgIgbevzSdBjMRjAuSP+hiun+X00fr32FAZg2RWTta+RP7Q=");
   ASSERT_TRUE(proof);
   EXPECT_TRUE(proves(*proof, mac, nonce, key));
@@ -174,8 +178,9 @@ TEST(ProofLine, IsNothingElse) {
     }
   }
   for (const std::string& line :
-       {std::string{}, std::string{"espmint-proof"}, std::string{"espmint-proof 24d7eb123456 "}, std::string{"espmint-proof 24d7eb12345 QUJD"},
-        std::string{"espmint-proof 24d7eb12345g QUJD"}, std::string{"espmint-proof 24d7eb123456 QUJ"}, std::string{"espmint-proof 24d7eb123456 QUJD junk"},
+       {std::string{}, std::string{"espmint-proof"}, std::string{"espmint-proof 24d7eb123456 "},
+        std::string{"espmint-proof 24d7eb12345 QUJD"}, std::string{"espmint-proof 24d7eb12345g QUJD"},
+        std::string{"espmint-proof 24d7eb123456 QUJ"}, std::string{"espmint-proof 24d7eb123456 QUJD junk"},
         std::string{"espmint-proof 24d7eb123456  QUJD"}, std::string{"Espmint-Proof 24d7eb123456 QUJD"},
         "espmint-proof 24d7eb123456 " + std::string(2048, 'A'), std::string(100'000, ' ') + proof})
     EXPECT_FALSE(parse_proof_line(line)) << line.substr(0, 80);
@@ -186,7 +191,8 @@ TEST(Proof, HoldsForOneBoardOneNonceOneKey) {
   ProofLine proof = *parse_proof_line(key.proof(mac));
   EXPECT_TRUE(proves(proof, mac, nonce, key.public_der()));
   EXPECT_FALSE(proves(proof, other_mac, nonce, key.public_der()));
-  EXPECT_FALSE(proves({other_mac, proof.signature}, other_mac, nonce, key.public_der())) << "the MAC is signed, not only said";
+  EXPECT_FALSE(proves({other_mac, proof.signature}, other_mac, nonce, key.public_der()))
+      << "the MAC is signed, not only said";
   EXPECT_FALSE(proves(proof, mac, nonce, another.public_der()));
   Nonce next = nonce;
   next[15] ^= 1;
@@ -197,7 +203,9 @@ TEST(Proof, HoldsForOneBoardOneNonceOneKey) {
     EXPECT_FALSE(proves(bent, mac, nonce, key.public_der())) << at;
   }
   for (std::size_t size = 0; size < proof.signature.size(); ++size)
-    EXPECT_FALSE(proves({mac, Bytes{proof.signature.begin(), proof.signature.begin() + static_cast<std::ptrdiff_t>(size)}}, mac, nonce, key.public_der()));
+    EXPECT_FALSE(
+        proves({mac, Bytes{proof.signature.begin(), proof.signature.begin() + static_cast<std::ptrdiff_t>(size)}}, mac,
+               nonce, key.public_der()));
 }
 
 TEST(Proof, ByAnRsaKeyIsPssWithASaltOf32) {
@@ -245,7 +253,8 @@ TEST(Challenge, IsProvedAsSoonAsTheApplicationHearsIt) {
 TEST(Challenge, ReadsAProofThatArrivesInPieces) {
   Line line;
   std::string proof = "noise" + line.key.proof(mac) + "\n";
-  for (std::size_t at = 0; at < proof.size(); ++at) line.port.says(std::chrono::milliseconds{100 + at}, proof.substr(at, 1));
+  for (std::size_t at = 0; at < proof.size(); ++at)
+    line.port.says(std::chrono::milliseconds{100 + at}, proof.substr(at, 1));
   EXPECT_EQ(line.challenge_for(2500ms)->kind, Kind::proved);
 }
 
@@ -282,7 +291,9 @@ TEST(Challenge, IsWrongForAnotherBoardsKey) {
 
 TEST(Challenge, IsWrongForAnotherBoardsMac) {
   Line line;
-  line.port.hears = [&](ScriptedPort& port, const std::string&) { port.answers(5ms, line.key.proof(other_mac) + "\n"); };
+  line.port.hears = [&](ScriptedPort& port, const std::string&) {
+    port.answers(5ms, line.key.proof(other_mac) + "\n");
+  };
   auto outcome = line.challenge_for(2500ms);
   EXPECT_EQ(outcome->kind, Kind::wrong);
   EXPECT_EQ(outcome->seen, "its proof is for board 24d7eb999999, this is 24d7eb123456");

@@ -80,8 +80,9 @@ bool add_extensions(X509* certificate, const CertificateText& text) {
   if (!add_constraints(certificate, is_ca)) return false;
   if (is_ca) return add_usage(certificate, {key_cert_sign, crl_sign}) && add_key_ids(certificate, nullptr);
   // Old TLS suites encrypt to an RSA key; an EC key only ever signs.
-  bool usage = EVP_PKEY_is_a(text.public_key, "RSA") == 1 ? add_usage(certificate, {digital_signature, key_encipherment})
-                                                          : add_usage(certificate, {digital_signature});
+  bool usage = EVP_PKEY_is_a(text.public_key, "RSA") == 1
+                   ? add_usage(certificate, {digital_signature, key_encipherment})
+                   : add_usage(certificate, {digital_signature});
   return usage && add_client_auth(certificate) && add_key_ids(certificate, text.issuer);
 }
 
@@ -91,7 +92,8 @@ Result<OwnedCertificate> build_certificate(const CertificateText& text, EVP_PKEY
   OwnedCertificate certificate{X509_new()};
   X509_NAME* issuer = text.issuer != nullptr ? X509_get_subject_name(text.issuer) : text.subject;
   bool is_built = certificate && X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
-                  set_serial(certificate.get(), text.serial) && X509_set_subject_name(certificate.get(), text.subject) == 1 &&
+                  set_serial(certificate.get(), text.serial) &&
+                  X509_set_subject_name(certificate.get(), text.subject) == 1 &&
                   X509_set_issuer_name(certificate.get(), issuer) == 1 &&
                   X509_set1_notBefore(certificate.get(), text.not_before) == 1 &&
                   X509_set1_notAfter(certificate.get(), text.not_after) == 1 &&

@@ -30,8 +30,8 @@ bool is_printable_utf8(std::string_view text) {
   return true;
 }
 
-// SubjectPublicKeyInfo of any P-256 key on the named curve, up to the 64 octets of the point: id-ecPublicKey, prime256v1,
-// BIT STRING, 0x04 (uncompressed). Source: RFC 5480, 2. Firmware's readers know no explicit parameters.
+// SubjectPublicKeyInfo of any P-256 key on the named curve, up to the 64 octets of the point: id-ecPublicKey,
+// prime256v1, BIT STRING, 0x04 (uncompressed). Source: RFC 5480, 2. Firmware's readers know no explicit parameters.
 constexpr std::array<std::uint8_t, 27> p256_prefix{0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
                                                    0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
                                                    0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04};
@@ -138,7 +138,8 @@ Result<Bytes> der_in_pem(ByteView text) {
   OPENSSL_free(header);
   OPENSSL_free(data);
   if (label != PEM_STRING_X509 || has_header)
-    return fail(certificate_fault("a certificate is expected", "PEM of \"" + escape_controls(label.substr(0, 40)) + "\""));
+    return fail(
+        certificate_fault("a certificate is expected", "PEM of \"" + escape_controls(label.substr(0, 40)) + "\""));
   char* rest = nullptr;
   long rest_size = BIO_get_mem_data(bio.get(), &rest);
   if (std::string_view{rest, static_cast<std::size_t>(rest_size)}.find("-----BEGIN") != std::string_view::npos)
@@ -202,7 +203,8 @@ Result<Bytes> build_csr(const PrivateKey& key, std::string_view common_name) {
   }
   OwnedRequest request{X509_REQ_new()};
   if (!request || X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) != 1 ||
-      X509_REQ_set_subject_name(request.get(), subject.get()) != 1 || X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
+      X509_REQ_set_subject_name(request.get(), subject.get()) != 1 ||
+      X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
       X509_REQ_sign(request.get(), key.get(), EVP_sha256()) <= 0) {
     fault.seen = openssl_reason();
     return fail(std::move(fault));

@@ -11,7 +11,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   auto from_der = parse_certificate(first->der);
   auto from_pem = parse_certificate(as_bytes(first->pem));
-  if (!from_der || !from_pem || from_der->sha256 != first->sha256 || from_pem->sha256 != first->sha256) __builtin_trap();
+  if (!from_der || !from_pem || from_der->sha256 != first->sha256 || from_pem->sha256 != first->sha256)
+    __builtin_trap();
   (void)is_issued_by(*first, *first);
   return 0;
 }

@@ -1,4 +1,5 @@
-// What a certificate says, and what no bytes can make the parser believe. openssl's own command line is the second reader.
+// What a certificate says, and what no bytes can make the parser believe. openssl's own command line is the second
+// reader.
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -22,7 +23,9 @@ constexpr WallTime now{std::chrono::seconds{1'790'000'000}};
 struct Issuer {
   TestFolder folder;
   LocalCa ca = *LocalCa::init(folder / "ca", "Test CA", now);
-  Certificate issue(KeyKind kind, const std::string& id) { return *ca.sign(*build_csr(*mint_key(kind), id), *mint_serial()); }
+  Certificate issue(KeyKind kind, const std::string& id) {
+    return *ca.sign(*build_csr(*mint_key(kind), id), *mint_serial());
+  }
 };
 
 bool has_openssl() { return std::system("openssl version >/dev/null 2>&1") == 0; }
@@ -62,9 +65,10 @@ TEST(Leaf, SaysWhatABoardMayDoAndNothingElse) {
   if (!has_openssl()) GTEST_SKIP() << "no openssl command here";
   Issuer issuer;
   std::string ec = text_of(issuer, issuer.issue(KeyKind::ec_p256, "24d7eb123456"));
-  for (const char* line : {"Version: 3", "Issuer: CN = Test CA", "Subject: CN = 24d7eb123456", "NIST CURVE: P-256",
-                           "Signature Algorithm: ecdsa-with-SHA256", "CA:FALSE", "TLS Web Client Authentication",
-                           "X509v3 Subject Key Identifier", "X509v3 Authority Key Identifier", "X509v3 Key Usage: critical"})
+  for (const char* line :
+       {"Version: 3", "Issuer: CN = Test CA", "Subject: CN = 24d7eb123456", "NIST CURVE: P-256",
+        "Signature Algorithm: ecdsa-with-SHA256", "CA:FALSE", "TLS Web Client Authentication",
+        "X509v3 Subject Key Identifier", "X509v3 Authority Key Identifier", "X509v3 Key Usage: critical"})
     EXPECT_NE(ec.find(line), std::string::npos) << line << "\n" << ec;
   EXPECT_NE(ec.find("Digital Signature\n"), std::string::npos);
   EXPECT_EQ(ec.find("Key Encipherment"), std::string::npos) << "an EC key only signs";
@@ -80,8 +84,9 @@ TEST(Root, SignsBoardsAndNoOtherCa) {
   for (const char* line : {"X509v3 Basic Constraints: critical", "CA:TRUE, pathlen:0", "X509v3 Key Usage: critical",
                            "Certificate Sign, CRL Sign", "X509v3 Subject Key Identifier", "NIST CURVE: P-256"})
     EXPECT_NE(root.find(line), std::string::npos) << line << "\n" << root;
-  std::string verified = output_of("openssl verify -x509_strict -attime 1790000000 -CAfile " + (issuer.folder / "ca/ca.cert.pem").string() +
-                                   " " + (issuer.folder / "ca/ca.cert.pem").string());
+  std::string verified =
+      output_of("openssl verify -x509_strict -attime 1790000000 -CAfile " +
+                (issuer.folder / "ca/ca.cert.pem").string() + " " + (issuer.folder / "ca/ca.cert.pem").string());
   EXPECT_NE(verified.find(": OK"), std::string::npos) << verified;
 }
 
@@ -92,8 +97,10 @@ TEST(Leaf, OfEitherKindChainsForOpenssl) {
     ASSERT_TRUE(write_file(issuer.folder / "leaf.pem", as_bytes(issuer.issue(kind, "24d7eb123456").pem)));
     std::string verify = "openssl verify -x509_strict -purpose sslclient -attime 1790000000 -CAfile ";
     std::string leaf = (issuer.folder / "leaf.pem").string();
-    EXPECT_NE(output_of(verify + (issuer.folder / "ca/ca.cert.pem").string() + " " + leaf).find(": OK"), std::string::npos);
-    EXPECT_EQ(output_of(verify + (stranger.folder / "ca/ca.cert.pem").string() + " " + leaf).find(": OK"), std::string::npos);
+    EXPECT_NE(output_of(verify + (issuer.folder / "ca/ca.cert.pem").string() + " " + leaf).find(": OK"),
+              std::string::npos);
+    EXPECT_EQ(output_of(verify + (stranger.folder / "ca/ca.cert.pem").string() + " " + leaf).find(": OK"),
+              std::string::npos);
   }
 }
 
@@ -139,7 +146,8 @@ TEST(Request, NamesOneDeviceByAKeyThatBoardsHave) {
   EXPECT_EQ(read->public_key_der, key->public_key_der());
   EXPECT_TRUE(parse_csr(*build_csr(*key, "Gerät-7")));
 
-  for (const std::string& name : {std::string{}, std::string(65, 'a'), std::string{"a\nb"}, std::string{"a\0b", 3}, std::string{"\xff"}, std::string{"\xc2\x9b"}})
+  for (const std::string& name : {std::string{}, std::string(65, 'a'), std::string{"a\nb"}, std::string{"a\0b", 3},
+                                  std::string{"\xff"}, std::string{"\xc2\x9b"}})
     EXPECT_EQ(build_csr(*key, name).error().code, Code::key_failed) << name;
   EXPECT_TRUE(parse_csr(foreign_csr(key->get(), {{"CN", "x"}})));
   EXPECT_FALSE(parse_csr(foreign_csr(key->get(), {}))) << "nobody";
@@ -177,7 +185,8 @@ TEST(Key, OfAnotherKindOrWithAPassphraseOrCutIsRefusedWithoutAWordOfIt) {
   for (const EVP_CIPHER* cipher : {static_cast<const EVP_CIPHER*>(nullptr), EVP_aes_128_cbc()}) {
     BIO* bio = BIO_new(BIO_s_mem());
     std::string passphrase = "secret";
-    PEM_write_bio_PKCS8PrivateKey(bio, key, cipher, cipher ? passphrase.data() : nullptr, cipher ? 6 : 0, nullptr, nullptr);
+    PEM_write_bio_PKCS8PrivateKey(bio, key, cipher, cipher ? passphrase.data() : nullptr, cipher ? 6 : 0, nullptr,
+                                  nullptr);
     char* text = nullptr;
     long size = BIO_get_mem_data(bio, &text);
     auto read = PrivateKey::from_pem(Secret{Bytes{text, text + size}});
@@ -211,7 +220,8 @@ TEST(Parser, KnowsOneCertificateByOneDigestOnly) {
   EXPECT_FALSE(parse_certificate(as_bytes(leaf.pem + issuer.ca.root().pem))) << "two in one file: which one is meant?";
   EXPECT_EQ(parse_certificate(as_bytes("subject=CN = x\r\n" + leaf.pem + "\n\n"))->sha256, leaf.sha256);
   std::string trusted = leaf.pem;
-  for (std::size_t at; (at = trusted.find(" CERTIFICATE")) != std::string::npos;) trusted.replace(at, 12, " TRUSTED  CERT");
+  for (std::size_t at; (at = trusted.find(" CERTIFICATE")) != std::string::npos;)
+    trusted.replace(at, 12, " TRUSTED  CERT");
   EXPECT_FALSE(parse_certificate(as_bytes(trusted)));
   EXPECT_FALSE(parse_certificate(mint_key(KeyKind::ec_p256)->pem()->reveal())) << "a key is no certificate";
   EXPECT_FALSE(parse_certificate(Bytes(65 * 1024, 0x30)));

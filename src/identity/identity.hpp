@@ -17,7 +17,7 @@ struct evp_pkey_st;
 namespace espmint {
 
 enum class KeyKind { ec_p256, rsa_2048 };
-std::string_view name_of(KeyKind);                        // "ec-p256", "rsa-2048", as recipes write them
+std::string_view name_of(KeyKind);  // "ec-p256", "rsa-2048", as recipes write them
 std::optional<KeyKind> key_kind_named(std::string_view);
 
 /// Moved, never copied; wiped at its end.
@@ -43,7 +43,8 @@ class PrivateKey {
 /// Draws from OpenSSL's generator. Heavy for RSA: call on a pool.
 Result<PrivateKey> mint_key(KeyKind);
 
-/// PKCS #10, DER, subject CN = `common_name` (1 to 64 printable characters, UTF-8), signed with the key. Fault key_failed.
+/// PKCS #10, DER, subject CN = `common_name` (1 to 64 printable characters, UTF-8), signed with the key. Fault
+/// key_failed.
 Result<Bytes> build_csr(const PrivateKey&, std::string_view common_name);
 
 struct CertificateRequest {
@@ -57,10 +58,10 @@ Result<CertificateRequest> parse_csr(ByteView der);
 struct Certificate {
   Bytes der;
   std::string pem;
-  Sha256 sha256{};          // of the DER: the certificate's id everywhere
-  std::string serial;       // hex
+  Sha256 sha256{};     // of the DER: the certificate's id everywhere
+  std::string serial;  // hex
   std::string common_name;
-  Bytes public_key_der;     // SubjectPublicKeyInfo
+  Bytes public_key_der;  // SubjectPublicKeyInfo
   WallTime not_before, not_after;
 };
 
@@ -73,13 +74,14 @@ bool is_issued_by(const Certificate& leaf, const Certificate& issuer);
 class Signer {
  public:
   virtual ~Signer() = default;
-  /// Serial: 20 octets, at least 64 random bits, drawn before (mint_serial). The CSR's own signature is checked first; of
-  /// what it asks only the CN and the key are taken. Faults: certificate_invalid (request or serial), key_failed.
+  /// Serial: 20 octets, at least 64 random bits, drawn before (mint_serial). The CSR's own signature is checked first;
+  /// of what it asks only the CN and the key are taken. Faults: certificate_invalid (request or serial), key_failed.
   virtual Result<Certificate> sign(ByteView csr_der, ByteView serial) = 0;
   [[nodiscard]] virtual const Certificate& root() const = 0;
 };
 
-/// A serial for `sign`: 20 octets from OpenSSL's generator, positive and never shorter in DER. Source: RFC 5280, 4.1.2.2.
+/// A serial for `sign`: 20 octets from OpenSSL's generator, positive and never shorter in DER. Source: RFC
+/// 5280, 4.1.2.2.
 Result<Bytes> mint_serial();
 
 }  // namespace espmint

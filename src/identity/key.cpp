@@ -83,9 +83,7 @@ Result<Secret> PrivateKey::pem() const {
 
 Bytes PrivateKey::public_key_der() const { return der_of(key_.get(), i2d_PUBKEY); }
 
-KeyKind PrivateKey::kind() const {
-  return EVP_PKEY_is_a(key_.get(), "EC") == 1 ? KeyKind::ec_p256 : KeyKind::rsa_2048;
-}
+KeyKind PrivateKey::kind() const { return EVP_PKEY_is_a(key_.get(), "EC") == 1 ? KeyKind::ec_p256 : KeyKind::rsa_2048; }
 
 Result<PrivateKey> mint_key(KeyKind kind) {
   ErrorsEndHere errors;
@@ -98,7 +96,8 @@ Result<PrivateKey> mint_key(KeyKind kind) {
 Result<Bytes> mint_serial() {
   ErrorsEndHere errors;
   Bytes serial(20);
-  if (RAND_bytes(serial.data(), static_cast<int>(serial.size())) != 1) return fail(key_fault(Remedy::stop_line, "no serial could be drawn", check_random));
+  if (RAND_bytes(serial.data(), static_cast<int>(serial.size())) != 1)
+    return fail(key_fault(Remedy::stop_line, "no serial could be drawn", check_random));
   // 0x40 to 0x7f in front: positive, and 20 octets in DER whatever the rest is. 158 bits stay random.
   serial[0] = static_cast<std::uint8_t>((serial[0] & 0x3f) | 0x40);
   return serial;

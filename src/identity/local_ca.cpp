@@ -38,7 +38,8 @@ std::string quoted(const fs::path& path) {
   return out + "'";
 }
 
-/// Whether it is there. A folder that may not be entered is a fault, never an answer: a second CA would be the end of it.
+/// Whether it is there. A folder that may not be entered is a fault, never an answer: a second CA would be the end of
+/// it.
 Result<bool> is_there(const fs::path& path) {
   std::error_code error;
   fs::file_type type = fs::symlink_status(path, error).type();
@@ -102,11 +103,12 @@ Result<LocalCa> LocalCa::init(const fs::path& folder, std::string_view name, Wal
                          "`espmint ca show` shows it; a second one needs another folder (--state)"));
   OwnedName subject = name_of_one(name);
   if (!subject)
-    return fail(ca_fault(Code::ca_invalid, "this cannot be the name of a CA", folder, "\"" + std::string{name.substr(0, 80)} + "\"",
-                         "a name has 1 to 64 printable characters"));
+    return fail(ca_fault(Code::ca_invalid, "this cannot be the name of a CA", folder,
+                         "\"" + std::string{name.substr(0, 80)} + "\"", "a name has 1 to 64 printable characters"));
   auto until = std::chrono::year_month_day{std::chrono::floor<std::chrono::days>(now)} + std::chrono::years{30};
   if (!until.ok()) until = until.year() / std::chrono::February / 28;  // made on a 29th of February
-  OwnedTime not_before = to_asn1(now), not_after = to_asn1(std::chrono::sys_days{until} + (now - std::chrono::floor<std::chrono::days>(now)));
+  OwnedTime not_before = to_asn1(now),
+            not_after = to_asn1(std::chrono::sys_days{until} + (now - std::chrono::floor<std::chrono::days>(now)));
   if (!not_before || !not_after)
     return fail(ca_fault(Code::ca_invalid, "this machine's clock shows no date that a certificate can have", folder,
                          to_string(now), "set the clock"));
@@ -135,8 +137,9 @@ Result<LocalCa> LocalCa::open(const fs::path& folder, WallTime now) {
   if (!has_key && !has_certificate)
     return fail(ca_fault(Code::ca_missing, "there is no local CA yet", folder, "", "`espmint ca init` makes one"));
   if (!has_certificate)
-    return fail(ca_fault(Code::ca_invalid, "half of the CA is missing", certificate_file, "its key is there",
-                         "restore it from your backup; if this CA never issued anything, `espmint ca init` finishes it"));
+    return fail(
+        ca_fault(Code::ca_invalid, "half of the CA is missing", certificate_file, "its key is there",
+                 "restore it from your backup; if this CA never issued anything, `espmint ca init` finishes it"));
   if (!has_key)
     return fail(ca_fault(Code::ca_invalid, "half of the CA is missing", key_file, "its certificate is there",
                          "restore the key from your backup; without it this CA can sign no more boards"));
@@ -172,10 +175,9 @@ Result<Certificate> LocalCa::sign(ByteView csr_der, ByteView serial) {
   OwnedName subject = name_of_one(request.common_name);
   const unsigned char* at = request.public_key_der.data();
   OwnedKey public_key{d2i_PUBKEY(nullptr, &at, static_cast<long>(request.public_key_der.size()))};
-  TRY(OwnedCertificate leaf,
-      build_certificate({serial, subject.get(), public_key.get(), issuer_.get(), X509_get0_notBefore(issuer_.get()),
-                         X509_get0_notAfter(issuer_.get())},
-                        key_.get()));
+  TRY(OwnedCertificate leaf, build_certificate({serial, subject.get(), public_key.get(), issuer_.get(),
+                                                X509_get0_notBefore(issuer_.get()), X509_get0_notAfter(issuer_.get())},
+                                               key_.get()));
   return parse_certificate(der_of(leaf.get(), i2d_X509));
 }
 

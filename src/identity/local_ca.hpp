@@ -12,8 +12,9 @@ namespace espmint {
 
 class LocalCa final : public Signer {
  public:
-  /// Makes a P-256 root, valid from `now` for 30 years; refuses a folder that holds one. `name` is its CN. A key alone is
-  /// what an interrupted init leaves: it gets its certificate. Faults: ca_invalid, key_failed, output_unwritable, disk_full.
+  /// Makes a P-256 root, valid from `now` for 30 years; refuses a folder that holds one. `name` is its CN. A key alone
+  /// is what an interrupted init leaves: it gets its certificate. Faults: ca_invalid, key_failed, output_unwritable,
+  /// disk_full.
   static Result<LocalCa> init(const std::filesystem::path& folder, std::string_view name, WallTime now);
   /// Faults: ca_missing, ca_invalid (key and certificate do not belong together, key readable by others, expired, one
   /// of the two files gone). A notBefore that lies ahead is no fault: it says more about this machine's clock.

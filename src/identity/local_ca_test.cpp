@@ -18,7 +18,8 @@ TEST(LocalCa, LivesThirtyYearsToTheDay) {
   LocalCa ca = *LocalCa::init(folder / "ca", "Acme devices", now);
   EXPECT_EQ(ca.root().common_name, "Acme devices");
   EXPECT_EQ(to_string(ca.root().not_before), "2026-09-21T14:13:20Z");
-  EXPECT_EQ(to_string(ca.root().not_after), "2056-09-21T14:13:20Z") << "past 2050, where X.509 writes dates another way";
+  EXPECT_EQ(to_string(ca.root().not_after), "2056-09-21T14:13:20Z")
+      << "past 2050, where X.509 writes dates another way";
   EXPECT_TRUE(LocalCa::open(folder / "ca", ca.root().not_after - std::chrono::seconds{1}));
   EXPECT_EQ(LocalCa::open(folder / "ca", ca.root().not_after).error().code, Code::ca_invalid);
 }
@@ -80,7 +81,8 @@ TEST(LocalCa, FinishesAnInterruptedInitWithTheSameKey) {
   LocalCa first = *LocalCa::init(folder / "ca", "x", now);
   Certificate leaf = *first.sign(*build_csr(*mint_key(KeyKind::ec_p256), "board"), *mint_serial());
   fs::remove(folder / "ca/ca.cert.pem");
-  EXPECT_EQ(LocalCa::open(folder / "ca", now).error().code, Code::ca_invalid) << "a lost certificate is not for a run to replace";
+  EXPECT_EQ(LocalCa::open(folder / "ca", now).error().code, Code::ca_invalid)
+      << "a lost certificate is not for a run to replace";
   auto again = LocalCa::init(folder / "ca", "x", now);
   ASSERT_TRUE(again) << describe(again.error());
   EXPECT_EQ(again->root().public_key_der, first.root().public_key_der);

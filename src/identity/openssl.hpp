@@ -74,10 +74,10 @@ OwnedCertificate certificate_from_der(ByteView der);
 
 /// For the local CA: who it is for, how long it lives and what it may do.
 struct CertificateText {
-  ByteView serial;                 // 20 octets
+  ByteView serial;  // 20 octets
   X509_NAME* subject = nullptr;
   EVP_PKEY* public_key = nullptr;
-  X509* issuer = nullptr;          // null: signs itself, a root
+  X509* issuer = nullptr;  // null: signs itself, a root
   const ASN1_TIME* not_before = nullptr;
   const ASN1_TIME* not_after = nullptr;
 };

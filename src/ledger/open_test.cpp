@@ -321,10 +321,10 @@ TEST(Disk, AfterAFullDiskTheSameLedgerGoesOnOnceThereIsRoom) {
 
 // A limit of the system's own: files may not grow past it (SIGXFSZ ignored, as every service manager does it).
 TEST(Disk, AFileSizeLimitIsAFullDisk) {
+  TestFolder folder;
+  TestClock clock;
   ::pid_t child = ::fork();
   if (child == 0) {
-    TestFolder folder;
-    TestClock clock;
     ::signal(SIGXFSZ, SIG_IGN);
     auto ledger = open_ledger(folder, clock);
     ::rlimit limit{300'000, 300'000};
