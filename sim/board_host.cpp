@@ -62,8 +62,7 @@ FlashFile::~FlashFile() {
 }
 
 BoardHost::BoardHost(asio::io_context& context, BoardOptions options, FlashFile flash, std::filesystem::path stem)
-    : context_(context),
-      stem_(std::move(stem)),
+    : stem_(std::move(stem)),
       flash_(std::move(flash)),
       board_(std::move(options), flash_.bytes(), now()),
       acceptor_(context),

@@ -72,7 +72,6 @@ class BoardHost : public std::enable_shared_from_this<BoardHost> {
   void want_lines(bool dtr, bool rts);
   void apply_lines();
 
-  boost::asio::io_context& context_;
   std::filesystem::path stem_;
   FlashFile flash_;
   Board board_;

@@ -112,11 +112,27 @@ constexpr std::array rows{
             .ram_end = 0x403e'0000},
 };
 
-// SHA-256 of the text of published stubs.
+// SHA-256 of the text of published stubs. Since 1.1.0 they leave blank flash unerased and raise the clock.
 constexpr std::array stubs{
-    StubRow{"fc5fb606754d152b9b9e4f20c72fdad83d1d99b1b139744bc53cc160b1edd570", "esp32 1.2.2", true, true},
-    StubRow{"c06cc1a34a02d8f8755692cf89843b388978d19a255b0d9c26b10a0f41a90ffb", "esp32c3 1.2.2", true, true},
-    StubRow{"c37a7d12d52633fd629fbed13f3a7418216af368d8e80f17853ce6de29741374", "esp32s3 1.2.2", true, true},
+    //      SHA-256                                                              name  skips blank erases, raises clock
+    StubRow{"fc5fb606754d152b9b9e4f20c72fdad83d1d99b1b139744bc53cc160b1edd570",
+            "esp32 1.2.2", true, true},
+    StubRow{"c06cc1a34a02d8f8755692cf89843b388978d19a255b0d9c26b10a0f41a90ffb",
+            "esp32c3 1.2.2", true, true},
+    StubRow{"c37a7d12d52633fd629fbed13f3a7418216af368d8e80f17853ce6de29741374",
+            "esp32s3 1.2.2", true, true},
+    StubRow{"59c217e201a5910c15a0f202f2852c8ea44b7406bbf227e2cd6e88fd6a2a75af",
+            "esp32 1.0.0, of esptool 5.3.1", false, false},
+    StubRow{"3197a9e051fd53da0fe3e39d9aded139e5386f50edfc8af998382b065a173c35",
+            "esp32c3 1.0.0, of esptool 5.3.1", false, false},
+    StubRow{"d0f85e42389e8f5fba03e47444d9fab43e59c2dcd6649059fb22ab69c54f5cdd",
+            "esp32s3 1.0.0, of esptool 5.3.1", false, false},
+    StubRow{"c3d3ddfa74e6b41710863f07a2d0496bb6f758a2011bf1d9cdd5b280479db6b9",
+            "esp32, legacy, of esptool 4.8.1", false, false},
+    StubRow{"9b8c66b2975c18c28464869050541b847e683fe0b5345b3163176ee55c7372f7",
+            "esp32c3, legacy, of esptool 4.8.1", false, false},
+    StubRow{"14ab7c0beb0520624f7c14f4547f9c42657e651f50c19106cb510477751c8e29",
+            "esp32s3, legacy, of esptool 4.8.1", false, false},
 };
 
 }  // namespace

@@ -58,7 +58,7 @@ void put_at(Desk& desk, std::uint32_t at, ByteView bytes) {
   std::copy(bytes.begin(), bytes.end(), desk.flash.begin() + at);
 }
 
-/// What the recorded chip's flash held: lines "block 00000000", "block 00000001", …; here as READ_FLASH showed it.
+/// Sends each recorded request and compares each byte of the answer.
 void replay(const std::string& file, Desk& desk) {
   std::ifstream in{vectors / file};
   ASSERT_TRUE(in) << file;
@@ -156,6 +156,7 @@ TEST_F(RecordedExchange, OfTheStubTellingTheFlashIdIsRepeated) {
 TEST_F(RecordedExchange, OfTheStubReadingFlashIsRepeated) {
   Desk desk;
   leave_in_spi_user(desk, 0x5000'0000);
+  // What the recorded chip held, as its answer shows.
   std::string content;
   for (int i = 0; content.size() < 0x4000; ++i) content += fmt::format("block {:08}\n", i);
   put_at(desk, 0x10000, as_bytes(content).first(0x4000));

@@ -54,13 +54,23 @@ Line::~Line() = default;
 
 bool Line::full() const { return options_.count && counted_.size() >= *options_.count; }
 
-void Line::halt(std::optional<Fault> why) {
+/// Boards under way may still fail; then another one takes the place.
+bool Line::may_start() const { return !options_.count || counted_.size() + running_ < *options_.count; }
+
+void Line::drain(std::optional<Fault> why) {
   if (why && !summary_.stopped_by) summary_.stopped_by = std::move(why);
+  draining_ = true;
+  for (auto& [location, slot] : slots_)
+    if (slot->port && !slot->running) slot->port->close();
+  if (living_ == 0) ended_->set();
+}
+
+void Line::halt(std::optional<Fault> why) {
   halted_ = true;
   station_.stopping = true;
+  drain(std::move(why));
   for (auto& [location, slot] : slots_)
-    if (slot->port && !(slot->running && slot->running->exposed())) slot->port->close();
-  if (living_ == 0) ended_->set();
+    if (slot->running && !slot->running->exposed()) slot->port->close();
 }
 
 void Line::interrupt() {
@@ -72,7 +82,7 @@ void Line::interrupt() {
 }
 
 void Line::open_slot(const PortInfo& port, bool named) {
-  if (halted_ || slots_.size() >= options_.slots) return;
+  if (draining_ || slots_.size() >= options_.slots) return;
   auto slot = std::make_shared<Slot>();
   slot->name = port.name;
   slot->info = port;
@@ -102,7 +112,7 @@ Task<LineSummary> Line::run() {
 }
 
 Task<> Line::watch() {
-  while (!halted_) {
+  while (!draining_) {
     PortEvent event = co_await watcher_->next();
     auto there = slots_.find(event.port.location);
     if (event.kind == PortEvent::Kind::vanished) {
@@ -122,7 +132,7 @@ Task<> Line::watch() {
 
 Task<> Line::live(std::shared_ptr<Slot> slot) {
   observer_.on_waiting(slot->name);
-  while (!halted_ && !slot->vanished) {
+  while (!draining_ && !slot->vanished) {
     bool again = co_await serve_one_board(*slot);
     if (!again) break;
   }
@@ -131,11 +141,15 @@ Task<> Line::live(std::shared_ptr<Slot> slot) {
   if (auto mine = slots_.find(slot->info.location); mine != slots_.end() && mine->second == slot) slots_.erase(mine);
   --living_;
   bool only_named = !options_.ports.empty();
-  if (living_ == 0 && (only_named || halted_)) ended_->set();
+  if (living_ == 0 && (only_named || draining_)) ended_->set();
 }
 
 /// Opens the port, prepares the board behind it and waits until it has left. False when this slot is over.
 Task<bool> Line::serve_one_board(Slot& slot) {
+  if (!may_start()) {
+    co_await station_.clock.sleep_for(reopen_pause);
+    co_return true;
+  }
   auto opened = co_await opener_.open(slot.name);
   if (!opened) {
     Fault fault = std::move(opened.error());
@@ -144,7 +158,7 @@ Task<bool> Line::serve_one_board(Slot& slot) {
       co_await station_.clock.sleep_for(reopen_pause);
       co_return true;
     }
-    if (!slot.vanished && !halted_) {
+    if (!slot.vanished && !draining_) {
       RunOutcome outcome;
       fault.where.slot = slot.name;
       outcome.fault = std::move(fault);
@@ -152,25 +166,31 @@ Task<bool> Line::serve_one_board(Slot& slot) {
       outcome.record.verdict = name_of(outcome.verdict);
       account(outcome);
       observer_.on_done(slot.name, outcome);
-      if (full()) halt(std::nullopt);
+      if (full()) drain(std::nullopt);
     }
     co_return false;
   }
   slot.port = std::move(*opened);
-  while (!halted_) {
+  while (!draining_ && may_start()) {
     observer_.on_started(slot.name);
     RunOutcome outcome;
     {
       BoardRun run{station_, *slot.port, slot.name, is_usb_serial_jtag(slot.info)};
       slot.running = &run;
+      ++running_;
       outcome = co_await run.prepare();
+      --running_;
       slot.running = nullptr;
     }
     account(outcome);
     observer_.on_done(slot.name, outcome);
-    if (outcome.fault && outcome.fault->remedy == Remedy::stop_line) halt(outcome.fault);
-    if (full()) halt(std::nullopt);
-    if (halted_ || options_.one_pass) co_return false;
+    if (outcome.fault && outcome.fault->code == Code::quota_reached) {
+      drain(outcome.fault);
+    } else if (outcome.fault && outcome.fault->remedy == Remedy::stop_line) {
+      halt(outcome.fault);
+    }
+    if (full()) drain(std::nullopt);
+    if (draining_ || options_.one_pass) co_return false;
     bool away = outcome.fault && is_port_away(*outcome.fault);
     if (!away) co_await wait_until_left(slot, outcome);
     observer_.on_left(slot.name);
@@ -180,7 +200,7 @@ Task<bool> Line::serve_one_board(Slot& slot) {
   }
   slot.port->close();
   slot.port.reset();
-  if (!halted_) observer_.on_waiting(slot.name);
+  if (!draining_) observer_.on_waiting(slot.name);
   co_return slot.named;
 }
 
@@ -192,7 +212,7 @@ Task<> Line::wait_until_left(Slot& slot, const RunOutcome& outcome) {
   // The banner of our own last reset may still be on its way.
   Instant own_banner_over = station_.clock.now() + look_again;
   bool asks = nobody_answered(outcome);
-  while (!halted_) {
+  while (!draining_) {
     auto got = co_await slot.port->read_some(buffer, station_.clock.now() + look_again);
     if (!got) co_return;
     tail += as_text(ByteView{buffer.data(), *got});

@@ -59,7 +59,9 @@ class Line {
   void open_slot(const PortInfo& port, bool named);
   void account(const RunOutcome& outcome);
   void halt(std::optional<Fault> why);
+  void drain(std::optional<Fault> why);
   [[nodiscard]] bool full() const;
+  [[nodiscard]] bool may_start() const;
 
   Loop& loop_;
   Station& station_;
@@ -70,9 +72,10 @@ class Line {
   std::map<std::string, std::shared_ptr<Slot>> slots_;  // by location
   std::set<std::string> counted_;
   LineSummary summary_;
-  std::size_t living_ = 0;
+  std::size_t living_ = 0, running_ = 0;
   int interrupts_ = 0;
-  bool halted_ = false;
+  bool draining_ = false;  // no new board; those in a run are finished
+  bool halted_ = false;    // besides, only boards with an exposed secret are finished
   std::unique_ptr<Event> ended_;
 };
 

@@ -97,13 +97,14 @@ Fault why_no_answer(const std::string& heard, bool could_reset) {
   bool download = heard.find("waiting for download") != std::string::npos || strap.find("DOWNLOAD") != std::string::npos ||
                   strap.find("UART_BOOT") != std::string::npos;
   if (!strap.empty() && !download) {
-    Fault fault{Code::board_not_in_download_mode, Remedy::reconnect, "the board started its firmware instead of download mode"};
+    Fault fault{Code::board_not_in_download_mode, Remedy::refuse, "the board started its firmware instead of download mode"};
     fault.seen = strap;
     fault.advice = could_reset ? "Its BOOT pin (IO0) is not wired to DTR: hold BOOT while it is reset"
                                : "This port has no reset lines: hold BOOT, press RESET, let go, and try again";
     return fault;
   }
-  Fault fault{Code::board_silent, Remedy::reconnect, "no ESP32 answers"};
+  // Every way into download mode has been tried for seconds: once more would only keep the operator waiting.
+  Fault fault{Code::board_silent, Remedy::refuse, "no ESP32 answers"};
   fault.seen = trim(heard).empty() ? "not a single byte came back"
                                    : fmt::format("it sent {} bytes that are no answer: \"{}\"", heard.size(),
                                                  std::string{trim(heard)}.substr(0, 80));

@@ -66,6 +66,8 @@ class BoardRun {
   Task<Result<bool>> matches(const PreparedRegion&);
   Task<Result<void>> erase_if_needed(const PlannedErase&);
   void enter(Step);
+  /// VERIFIED before with this very plan.
+  [[nodiscard]] bool in_place() const { return keeps_identity_ && admission_.kind == Admission::Kind::verified; }
 
   Station& station_;
   Port& port_;
