@@ -38,7 +38,8 @@ Bytes sign(EVP_PKEY* key, ByteView message) {
 
 std::string base64(ByteView bytes) {
   std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), bytes.data(), static_cast<int>(bytes.size()));
+  int length =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), bytes.data(), static_cast<int>(bytes.size()));
   out.resize(static_cast<std::size_t>(length));
   return out;
 }
@@ -51,8 +52,10 @@ AppFirmware::AppFirmware(const Mac& mac, ByteView flash, const std::vector<Parti
     if (row.type != 1 || row.subtype != 0x82) continue;
     std::optional<std::vector<SpiffsFile>> files = read_spiffs(flash.subspan(row.at, row.size));
     if (!files) {
-      greeting_ += fmt::format("\x1b[0;31mE (324) SPIFFS: mount failed, -10025\x1b[0m\r\n"
-                               "\x1b[0;31mE (325) app: no file system in {}\x1b[0m\r\n", row.label);
+      greeting_ += fmt::format(
+          "\x1b[0;31mE (324) SPIFFS: mount failed, -10025\x1b[0m\r\n"
+          "\x1b[0;31mE (325) app: no file system in {}\x1b[0m\r\n",
+          row.label);
       continue;
     }
     for (const SpiffsFile& file : *files) {

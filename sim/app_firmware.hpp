@@ -1,5 +1,5 @@
-// sim/app_firmware.hpp: the application that "runs" on a virtual board: reads its identity from its own SPIFFS partition
-// and proves it when asked. It prints no secret.
+// sim/app_firmware.hpp: the application that "runs" on a virtual board: reads its identity from its own SPIFFS
+// partition and proves it when asked. It prints no secret.
 #pragma once
 
 #include <memory>

@@ -74,15 +74,26 @@ void Board::swap(Time now, const Mac& mac, bool keep_flash) {
 
 std::string_view Board::state() const {
   switch (mode_) {
-    case Mode::off: return "off";
-    case Mode::held: case Mode::settling: case Mode::starting: return "reset";
-    case Mode::rom: return "rom";
-    case Mode::stub: return "stub";
-    case Mode::interpreter: return "interpreter";
-    case Mode::hung: return "hung";
-    case Mode::booting: return "booting";
-    case Mode::app: return "app";
-    case Mode::looping: return "looping";
+    case Mode::off:
+      return "off";
+    case Mode::held:
+    case Mode::settling:
+    case Mode::starting:
+      return "reset";
+    case Mode::rom:
+      return "rom";
+    case Mode::stub:
+      return "stub";
+    case Mode::interpreter:
+      return "interpreter";
+    case Mode::hung:
+      return "hung";
+    case Mode::booting:
+      return "booting";
+    case Mode::app:
+      return "app";
+    case Mode::looping:
+      return "looping";
   }
   return "off";
 }
@@ -162,7 +173,8 @@ void Board::stop_cpu(Time at) {
       auto part = [&](std::size_t size) {
         return static_cast<std::size_t>(static_cast<std::uint64_t>(done) * size / static_cast<std::uint64_t>(whole));
       };
-      if (step.kind == Step::Kind::program) flash_.program(step.at, ByteView{step.bytes}.first(part(step.bytes.size())));
+      if (step.kind == Step::Kind::program)
+        flash_.program(step.at, ByteView{step.bytes}.first(part(step.bytes.size())));
       if (step.kind == Step::Kind::erase) flash_.erase(step.at, static_cast<std::uint32_t>(part(step.size)));
     }
   }
@@ -193,7 +205,8 @@ std::size_t Board::receive(Time now, ByteView bytes) {
   if (taken == 0) return 0;
   Time delay{};
   Bytes through = from_gremlin_.pass(bytes.first(taken), delay);
-  if (options_.max_clean_baud != 0 && host_baud_ > options_.max_clean_baud) through = fast_gremlin_.pass(through, delay);
+  if (options_.max_clean_baud != 0 && host_baud_ > options_.max_clean_baud)
+    through = fast_gremlin_.pass(through, delay);
   from_wire_.push(now + preset_->usb_out + delay, through, host_baud_);
   count_from_host(now, taken);
   if (!preset_->paced) move_to(now);
@@ -414,8 +427,10 @@ void Board::dequeue(Time at) {
     Bytes frame = std::move(frames_.front());
     frames_.pop_front();
     Work work;
-    if (mode_ == Mode::rom) rom_->handle(frame, work);
-    else if (mode_ == Mode::stub) stub_->handle(frame, work);
+    if (mode_ == Mode::rom)
+      rom_->handle(frame, work);
+    else if (mode_ == Mode::stub)
+      stub_->handle(frame, work);
     plan(at, std::move(work));
   }
 }
@@ -435,11 +450,16 @@ void Board::plan(Time at, Work&& work) {
 
 void Board::finish_step(const Step& step, Time at) {
   switch (step.kind) {
-    case Step::Kind::wait: return;
-    case Step::Kind::reply: return say(at, step.bytes);
-    case Step::Kind::erase: return flash_.erase(step.at, step.size);
-    case Step::Kind::program: return flash_.program(step.at, step.bytes);
-    case Step::Kind::set_baud: return set_baud(step.size);
+    case Step::Kind::wait:
+      return;
+    case Step::Kind::reply:
+      return say(at, step.bytes);
+    case Step::Kind::erase:
+      return flash_.erase(step.at, step.size);
+    case Step::Kind::program:
+      return flash_.program(step.at, step.bytes);
+    case Step::Kind::set_baud:
+      return set_baud(step.size);
     case Step::Kind::restart:
       stop_cpu(at);
       cause_ = chip_->software;
@@ -448,7 +468,8 @@ void Board::finish_step(const Step& step, Time at) {
       mode_ = Mode::starting;
       stage_at_ = at + preset_->banner_after;
       return;
-    case Step::Kind::run_stub: return start_program(at);
+    case Step::Kind::run_stub:
+      return start_program(at);
     case Step::Kind::hang:
       mode_ = Mode::hung;
       return;
@@ -467,7 +488,9 @@ void Board::start_program(Time at) {
   }
   std::string digest = sha256_hex(program->bytes);
   const StubRow* row = known_stub(digest);
-  if (!row) warn(fmt::format("unknown stub, text {} B with SHA-256 {}: taken for a current one", program->bytes.size(), digest));
+  if (!row)
+    warn(
+        fmt::format("unknown stub, text {} B with SHA-256 {}: taken for a current one", program->bytes.size(), digest));
   mode_ = Mode::stub;
   slip_.set_limit(Stub::frame_limit);
   Work work;
@@ -508,7 +531,8 @@ void Board::run_stage(Time at) {
       cause_ = chip_->watchdog;
       boot_from_flash(at, std::exchange(cause_, {}));
       return;
-    default: return;
+    default:
+      return;
   }
 }
 

@@ -1,5 +1,5 @@
-// sim/board.hpp: a virtual board: adapter, wire, chip and flash, as a pure model in time. Nothing happens between calls;
-// each call says what time it is, and equal calls bring equal answers.
+// sim/board.hpp: a virtual board: adapter, wire, chip and flash, as a pure model in time. Nothing happens between
+// calls; each call says what time it is, and equal calls bring equal answers.
 //   Board board{{.mac = mac}, flash};
 //   board.set_lines(now, false, true);           // EN low
 //   now = …; board.receive(now, frame);          // bytes from the host; the adapter takes what it has room for
@@ -110,21 +110,21 @@ class Board {
   Time now_{};
   bool plugged_ = true, powered_ = true, dtr_ = false, rts_ = false;
   Mode mode_ = Mode::off;
-  std::optional<Time> stage_at_;   // the next step of a start
+  std::optional<Time> stage_at_;  // the next step of a start
   Time en_high_at_{};
-  bool download_ = false;          // strap as sampled
-  std::string cause_;              // "rst:" text
+  bool download_ = false;  // strap as sampled
+  std::string cause_;      // "rst:" text
 
   std::uint32_t host_baud_ = 115'200, board_baud_ = 115'200;
-  Wire from_wire_, to_wire_;       // host to board, board to host
+  Wire from_wire_, to_wire_;  // host to board, board to host
   Gremlin from_gremlin_, to_gremlin_, fast_gremlin_;
-  bool refused_ = false;           // the adapter had no room
+  bool refused_ = false;  // the adapter had no room
   std::uint64_t from_host_ = 0, to_host_count_ = 0;
   bool swap_on_plug_ = false;
 
   SlipReader slip_;
-  std::deque<Bytes> frames_;       // whole, waiting for the CPU
-  std::deque<Step> steps_;         // planned; `takes` holds the absolute end
+  std::deque<Bytes> frames_;  // whole, waiting for the CPU
+  std::deque<Step> steps_;    // planned; `takes` holds the absolute end
   Time step_began_{};
   std::vector<std::string> warnings_;
 };

@@ -85,7 +85,8 @@ Result<void> BoardHost::open() {
   if (!error && control_path().size() >= 108) error = asio::error::make_error_code(asio::error::invalid_argument);
   if (!error) control_.bind({control_path()}, error);
   if (!error) control_.listen(asio::socket_base::max_listen_connections, error);
-  if (error) return fail(cannot(Code::output_unwritable, "cannot make the control socket", control_path(), error.value()));
+  if (error)
+    return fail(cannot(Code::output_unwritable, "cannot make the control socket", control_path(), error.value()));
   TRY(make_pty());
   accept_tcp();
   accept_control();
@@ -148,11 +149,21 @@ void BoardHost::feed_board() {
         }
         break;
       }
-      case SerialEvent::Kind::baud: board_.set_host_baud(now(), event.value); break;
-      case SerialEvent::Kind::dtr: want_lines(event.value != 0, rts_); break;
-      case SerialEvent::Kind::rts: want_lines(dtr_, event.value != 0); break;
-      case SerialEvent::Kind::purge_input: board_.discard_input(now()); break;
-      case SerialEvent::Kind::purge_output: board_.discard_output(now()); break;
+      case SerialEvent::Kind::baud:
+        board_.set_host_baud(now(), event.value);
+        break;
+      case SerialEvent::Kind::dtr:
+        want_lines(event.value != 0, rts_);
+        break;
+      case SerialEvent::Kind::rts:
+        want_lines(dtr_, event.value != 0);
+        break;
+      case SerialEvent::Kind::purge_input:
+        board_.discard_input(now());
+        break;
+      case SerialEvent::Kind::purge_output:
+        board_.discard_output(now());
+        break;
     }
     events_.pop_front();
   }
@@ -165,8 +176,10 @@ void BoardHost::take_from_board() {
     std::size_t count = board_.transmit(now(), some);
     if (count == 0) break;
     ByteView there = ByteView{some}.first(count);
-    if (tcp_) Rfc2217Server::append_escaped(out_, there);
-    else write_pty(there);
+    if (tcp_)
+      Rfc2217Server::append_escaped(out_, there);
+    else
+      write_pty(there);
   }
   write_tcp();
 }
@@ -232,8 +245,10 @@ std::string BoardHost::control(std::string_view line) {
     std::string_view name = rest.substr(0, rest.find(' '));
     std::string_view keep = name.size() < rest.size() ? rest.substr(name.size() + 1) : std::string_view{};
     std::optional<Mac> mac = parse_mac(name);
-    if (!mac || (!keep.empty() && keep != "keep")) answer = "error swap takes a MAC address, then perhaps the word keep";
-    else board_.swap(now(), *mac, keep == "keep");
+    if (!mac || (!keep.empty() && keep != "keep"))
+      answer = "error swap takes a MAC address, then perhaps the word keep";
+    else
+      board_.swap(now(), *mac, keep == "keep");
   } else {
     answer = "error what is understood: dtr 0|1, rts 0|1, power 0|1, unplug, plug, swap MAC [keep]";
   }
@@ -278,13 +293,14 @@ void BoardHost::drop_tcp() {
 void BoardHost::read_tcp() {
   if (!tcp_ || tcp_reading_) return;
   tcp_reading_ = true;
-  tcp_->async_read_some(asio::buffer(tcp_in_), [self = shared_from_this(), number = tcp_number_](Error error, std::size_t count) {
-    if (self->closed_ || number != self->tcp_number_) return;
-    self->tcp_reading_ = false;
-    if (error) return self->drop_tcp();
-    self->telnet_.feed(ByteView{self->tcp_in_}.first(count), self->events_, self->out_);
-    self->pump();
-  });
+  tcp_->async_read_some(asio::buffer(tcp_in_),
+                        [self = shared_from_this(), number = tcp_number_](Error error, std::size_t count) {
+                          if (self->closed_ || number != self->tcp_number_) return;
+                          self->tcp_reading_ = false;
+                          if (error) return self->drop_tcp();
+                          self->telnet_.feed(ByteView{self->tcp_in_}.first(count), self->events_, self->out_);
+                          self->pump();
+                        });
 }
 
 void BoardHost::write_tcp() {

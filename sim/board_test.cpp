@@ -31,7 +31,8 @@ Time write_deflated(Desk& desk, std::uint32_t at, ByteView content) {
   Time begun = desk.now;
   for (std::uint32_t i = 0; i < blocks; ++i) {
     ByteView block = ByteView{packed}.subspan(i * 0x4000);
-    Bytes reply = desk.ask(block_frame(op::defl_data, i, block.first(std::min<std::size_t>(block.size(), 0x4000))), seconds{60});
+    Bytes reply =
+        desk.ask(block_frame(op::defl_data, i, block.first(std::min<std::size_t>(block.size(), 0x4000))), seconds{60});
     EXPECT_EQ(to_hex(reply), "01110200000000000000") << i;
   }
   EXPECT_EQ(to_hex(desk.ask(request_frame(op::defl_end, words({1})), seconds{60})), "01120200000000000000");
@@ -276,7 +277,12 @@ TEST(Presets, AreWithinAFewPercentOfTheWireOnBlankFastFlash) {
 
 TEST(Faults, AreTheSameForTheSameSeed) {
   auto heard = [](std::uint64_t seed) {
-    Faults faults{.seed = seed, .lose_one_of = 40, .duplicate_one_of = 50, .garble_one_of = 60, .delay_one_of = 300, .short_reads = true};
+    Faults faults{.seed = seed,
+                  .lose_one_of = 40,
+                  .duplicate_one_of = 50,
+                  .garble_one_of = 60,
+                  .delay_one_of = 300,
+                  .short_reads = true};
     Desk desk{{.preset = "fast", .faults = faults}};
     desk.reset(true);
     Bytes all = desk.hear();
@@ -324,7 +330,9 @@ TEST(Faults, ResetTheBoardInTheMiddle) {
 TEST(Board, TellsItsMacInItsFuses) {
   Desk desk{{.mac = {{0x24, 0xd7, 0xeb, 1, 2, 3}}}};
   desk.connect();
-  EXPECT_EQ(to_hex(desk.ask(request_frame(op::read_reg, words({0x3ff5'a004})))), "010a040003020" "1eb00000000");
+  EXPECT_EQ(to_hex(desk.ask(request_frame(op::read_reg, words({0x3ff5'a004})))),
+            "010a040003020"
+            "1eb00000000");
   Mac other{{0x24, 0xd7, 0xeb, 9, 9, 9}};
   desk.board.swap(desk.now, other);
   desk.connect();

@@ -99,8 +99,9 @@ bool verifies(const Key& key, ByteView message, ByteView signature) {
 TEST(Boot, OfABlankChipPrintsWhatTheRomPrintsAndResetsAgainAndAgain) {
   Desk desk;
   std::string text = text_after_reset(desk);
-  EXPECT_TRUE(text.starts_with("ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x12 (SPI_FAST_FLASH_BOOT)\r\n"
-                               "invalid header: 0xffffffff\r\n"))
+  EXPECT_TRUE(
+      text.starts_with("ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x12 (SPI_FAST_FLASH_BOOT)\r\n"
+                       "invalid header: 0xffffffff\r\n"))
       << text;
   std::string later{as_text(desk.hear(milliseconds{350}))};
   EXPECT_TRUE(has(later, "rst:0x10 (RTCWDT_RTC_RESET)")) << later;
@@ -154,7 +155,8 @@ TEST(Boot, ChoosesTheSlotThatTheOtaDataNames) {
   Firmware made = firmware();
   install(flash, made);
   Bytes table;
-  auto row = [&table](std::uint8_t type, std::uint8_t subtype, std::uint32_t at, std::uint32_t size, std::string_view label) {
+  auto row = [&table](std::uint8_t type, std::uint8_t subtype, std::uint32_t at, std::uint32_t size,
+                      std::string_view label) {
     append(table, Bytes{0xaa, 0x50, type, subtype});
     put_u32(table, at);
     put_u32(table, size);

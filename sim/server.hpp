@@ -28,8 +28,8 @@ struct ServerOptions {
   std::string preset = "fast";
   std::uint64_t seed = 1;
   bool dirty = false;
-  /// Where sockets and flash files lie; they stay, and a flash file that is there already is used on. Empty: a temporary
-  /// folder, removed at the end.
+  /// Where sockets and flash files lie; they stay, and a flash file that is there already is used on. Empty: a
+  /// temporary folder, removed at the end.
   std::filesystem::path folder{};
   Faults faults{};
   /// RTC oscillators differ from board to board, up to this many parts per thousand.

@@ -85,7 +85,8 @@ class Boards : public ::testing::Test {
     std::string all;
     std::array<char, 512> some;
     boost::system::error_code error;
-    while (all.find(wanted) == std::string::npos && !error) all.append(some.data(), socket.read_some(asio::buffer(some), error));
+    while (all.find(wanted) == std::string::npos && !error)
+      all.append(some.data(), socket.read_some(asio::buffer(some), error));
     return !error;
   }
 
@@ -101,9 +102,9 @@ TEST_F(Boards, SayWhereTheyAreInOneLineOfJson) {
   EXPECT_TRUE(mac.starts_with("24d7eb"));
   EXPECT_EQ(address().mac, mac_of(5, 0));
   EXPECT_NE(address(1).mac, address(0).mac);
-  EXPECT_EQ(to_json_line(address()), "{\"v\":1,\"mac\":\"" + mac + "\",\"chip\":\"esp32\",\"rfc2217\":\"" + address().rfc2217 +
-                                         "\",\"pty\":\"" + address().pty + "\",\"control\":\"" + address().control +
-                                         "\",\"flash_file\":\"" + address().flash_file + "\"}");
+  EXPECT_EQ(to_json_line(address()), "{\"v\":1,\"mac\":\"" + mac + "\",\"chip\":\"esp32\",\"rfc2217\":\"" +
+                                         address().rfc2217 + "\",\"pty\":\"" + address().pty + "\",\"control\":\"" +
+                                         address().control + "\",\"flash_file\":\"" + address().flash_file + "\"}");
   EXPECT_EQ(fs::file_size(address().flash_file), 4u * 1024 * 1024);
 }
 

@@ -51,8 +51,10 @@ std::vector<std::string> expand_ports(const std::vector<std::string>& names) {
       continue;
     }
     std::string resolved = name;
-    for (const PortInfo& port : list_ports())
-      if (port.location == name) resolved = port.name;
+    bool is_name = name.find("://") != std::string::npos || name.starts_with('/');
+    if (!is_name)
+      for (const PortInfo& port : list_ports())
+        if (port.location == name) resolved = port.name;
     out.push_back(resolved);
   }
   return out;

@@ -1,5 +1,6 @@
 #include "line/line.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "io/system_ports.hpp"
@@ -13,6 +14,7 @@ using namespace std::chrono_literals;
 constexpr auto reopen_pause = 250ms;   // a network port whose board is away
 constexpr auto look_again = 1000ms;    // an adapter that stays while boards come and go
 
+bool is_local_port(const std::string& name) { return name.find("://") == std::string::npos; }
 bool is_port_away(const Fault& fault) { return fault.code == Code::port_gone || fault.code == Code::port_failed; }
 bool is_unusable(const Fault& fault) { return fault.code == Code::port_denied || fault.code == Code::port_busy; }
 bool nobody_answered(const RunOutcome& outcome) {
@@ -97,9 +99,12 @@ Task<LineSummary> Line::run() {
   if (options_.ports.empty()) {
     loop_.spawn(watch());
   } else {
+    // Asking the system takes milliseconds; ports on the network are not its to know.
+    bool some_local = std::any_of(options_.ports.begin(), options_.ports.end(), is_local_port);
+    std::vector<PortInfo> known = some_local ? list_ports() : std::vector<PortInfo>{};
     for (const std::string& name : options_.ports) {
       PortInfo info;
-      for (const PortInfo& there : list_ports())
+      for (const PortInfo& there : known)
         if (there.name == name) info = there;
       info.name = name;
       if (info.location.empty()) info.location = name;
