@@ -192,6 +192,16 @@ Result<void> write_file(const fs::path& path, ByteView bytes, FileMode mode) {
   return sync_folder(folder_of(target));
 }
 
+Result<void> overwrite_line(const fs::path& path, ByteView line) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return fail(cannot_write(path, errno));
+  const ssize_t count = ::pwrite(fd, line.data(), line.size(), 0);
+  const int error = count < 0 ? errno : ENOSPC;
+  ::close(fd);
+  if (count == static_cast<ssize_t>(line.size())) return ok();
+  return fail(cannot_write(path, error));
+}
+
 Result<void> create_file(const fs::path& path, ByteView bytes, FileMode mode) {
   const auto exists = [&] {
     Fault fault = cannot_write(path, EEXIST);

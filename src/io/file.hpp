@@ -18,6 +18,9 @@ enum class FileMode : unsigned { everyone = 0644, owner_only = 0600 };
 /// Old content or new, never half: temp file O_EXCL in the same folder, write, fsync, rename, fsync the folder.
 /// Faults: output_unwritable, disk_full.
 Result<void> write_file(const std::filesystem::path&, ByteView, FileMode = FileMode::everyone);
+/// Overwrites the start of a file that is there, in one write, without waiting for the disk: for a line shorter than a
+/// sector whose loss at a power cut would only make it old. Faults: output_unwritable, disk_full.
+Result<void> overwrite_line(const std::filesystem::path&, ByteView line);
 /// As write_file, but refuses a file that is there already.
 Result<void> create_file(const std::filesystem::path&, ByteView, FileMode = FileMode::everyone);
 /// With parents; `owner_only` applies to folders it creates. Faults: output_unwritable.

@@ -76,13 +76,24 @@ Result<std::optional<Head>> read_head(const std::filesystem::path& folder) {
   return head;
 }
 
-Result<void> write_head(const std::filesystem::path& folder, const Head& head) {
-  auto written = write_file(head_in(folder), as_bytes(encode_head(head)));
-  if (written) return ok();
+namespace {
+
+Result<void> as_ledger_fault(Result<void> written) {
+  if (written) return written;
   Fault fault = std::move(written.error());
   if (fault.code != Code::disk_full) fault.code = Code::ledger_io;
   fault.remedy = Remedy::stop_line;
   return fail(std::move(fault));
+}
+
+}  // namespace
+
+Result<void> write_head(const std::filesystem::path& folder, const Head& head) {
+  return as_ledger_fault(write_file(head_in(folder), as_bytes(encode_head(head))));
+}
+
+Result<void> move_head(const std::filesystem::path& folder, const Head& head) {
+  return as_ledger_fault(overwrite_line(head_in(folder), as_bytes(encode_head(head))));
 }
 
 }  // namespace espmint

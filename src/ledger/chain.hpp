@@ -36,5 +36,8 @@ inline std::filesystem::path head_in(const std::filesystem::path& folder) { retu
 Result<std::optional<Head>> read_head(const std::filesystem::path& folder);
 /// Durable when it returns. Faults: disk_full, ledger_io (both stop_line).
 Result<void> write_head(const std::filesystem::path& folder, const Head&);
+/// The same line over the old one, without waiting for the disk: after a power cut it may be an older head, which is
+/// accepted as one that a crash left behind. The sequence only grows, so the line never gets shorter.
+Result<void> move_head(const std::filesystem::path& folder, const Head&);
 
 }  // namespace espmint

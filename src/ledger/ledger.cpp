@@ -102,7 +102,7 @@ Result<void> Store::Change::commit() {
   store.tail_ = tail_;
   reach_crash_point("after commit");
   reach_crash_point("before head");
-  auto moved = write_head(store.folder_, {store.id_, tail_.sequence, tail_.hash});
+  auto moved = move_head(store.folder_, {store.id_, tail_.sequence, tail_.hash});
   if (!moved && moved.error().code == Code::ledger_io) store.broken_ = moved.error();
   TRY(std::move(moved));
   reach_crash_point("after head");
