@@ -2,7 +2,8 @@
 #   src/NAME/**/*.cpp             → library espmint_NAME
 #   src/NAME/**/*_test.cpp        → NAME_test, run by ctest
 #   src/NAME/**/*_bench.cpp       → NAME_bench (Google Benchmark)
-#   src/NAME/**/*_fuzz.cpp        → one libFuzzer target each (preset fuzz); its seeds in fuzz/corpus/<name>/
+#   src/NAME/**/*_fuzz.cpp        → one libFuzzer target each (preset fuzz), all of them by the target `fuzzers`;
+#                                   elsewhere <name>_replay, by which ctest replays the seeds in fuzz/corpus/<name>/
 # ASIO marks rooms whose sources include Asio: they share one precompiled header, compiled once.
 function(espmint_room name)
   cmake_parse_arguments(ROOM "ASIO" "SOURCE_DIR" "DEPS;LIBS" ${ARGN})
@@ -40,15 +41,30 @@ function(espmint_room name)
     add_executable(${name}_bench EXCLUDE_FROM_ALL ${benches})
     target_link_libraries(${name}_bench PRIVATE espmint_${name} benchmark::benchmark benchmark::benchmark_main)
   endif()
-  if(ESPMINT_FUZZ)
-    foreach(fuzzer ${fuzzers})
-      get_filename_component(target ${fuzzer} NAME_WE)
+  foreach(fuzzer ${fuzzers})
+    get_filename_component(target ${fuzzer} NAME_WE)
+    if(ESPMINT_FUZZ)
       add_executable(${target} ${fuzzer})
       target_link_libraries(${target} PRIVATE espmint_${name})
       target_link_options(${target} PRIVATE -fsanitize=fuzzer)
-    endforeach()
-  endif()
+      add_dependencies(fuzzers ${target})
+      file(APPEND ${CMAKE_BINARY_DIR}/fuzzers.txt "${target}\n")
+    elseif(GTest_FOUND AND EXISTS ${CMAKE_SOURCE_DIR}/fuzz/corpus/${target})
+      add_executable(${target}_replay ${fuzzer})
+      target_link_libraries(${target}_replay PRIVATE espmint_${name} espmint_replay)
+      add_test(NAME replay-${target} COMMAND ${target}_replay ${CMAKE_SOURCE_DIR}/fuzz/corpus/${target})
+    endif()
+  endforeach()
 endfunction()
+
+if(ESPMINT_FUZZ)
+  add_custom_target(fuzzers)
+  file(WRITE ${CMAKE_BINARY_DIR}/fuzzers.txt "")  # their names, for scripts/fuzz
+else()
+  # The main that libFuzzer would bring, for the compilers and builds without it.
+  add_library(espmint_replay STATIC EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/fuzz/replay_main.cpp)
+  target_link_libraries(espmint_replay PRIVATE espmint_flags)
+endif()
 
 # The first room that asks compiles the header; the others reuse it.
 function(espmint_asio_pch target)

@@ -203,14 +203,14 @@ Task<Result<std::unique_ptr<Port>>> VirtualPorts::open(const std::string& name) 
   auto found = sockets_.find(name);
   if (found == sockets_.end() || !found->second->board->plugged()) {
     co_return fail({.code = Code::port_missing,
-                    .remedy = Remedy::refuse,
+                    .remedy = Remedy::retry,
                     .what = "there is no port " + name,
                     .where = {.slot = name}});
   }
   Socket& place = *found->second;
   if (place.open) {
     co_return fail({.code = Code::port_busy,
-                    .remedy = Remedy::refuse,
+                    .remedy = Remedy::retry,
                     .what = "the port is open already",
                     .where = {.slot = name}});
   }

@@ -88,6 +88,7 @@ TEST(Line, RenewsAnIdentityOnlyWhenAsked) {
   EXPECT_NE(bench.device("a")->certificate->sha256, before);
   EXPECT_EQ(bench.device("a")->id, id);
   EXPECT_TRUE(bench.boots_as_itself("a"));
+  EXPECT_TRUE(bench.ledger().open_intents()->empty()) << "enrolled, activated, and the old one revoked";
   expect_sound(bench);
 }
 

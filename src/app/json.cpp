@@ -50,6 +50,7 @@ Json device_json(const DeviceRecord& device) {
   json["state"] = name_of(device.state);
   json["certificate_sha256"] = device.certificate ? Json(to_hex(device.certificate->sha256)) : Json{};
   json["key"] = nullptr;
+  json["held"] = text_or_null(device.held);
   json["updated"] = text_or_null(device.updated);
   if (device.last_run) {
     const RunRecord& run = *device.last_run;

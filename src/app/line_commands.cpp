@@ -18,6 +18,7 @@
 #include "io/file.hpp"
 #include "io/system_ports.hpp"
 #include "recipe/make_plan.hpp"
+#include "run/reconcile.hpp"
 
 namespace espmint::app {
 namespace {
@@ -86,8 +87,12 @@ Task<> watch_signals(boost::asio::signal_set& signals, Line& line, Screen& scree
   }
 }
 
-/// A screen that also tells the --on-done program.
-Task<> run_to_the_end(Line& line, FirmwarePreparer& firmware, Loop& loop, const Plan& plan, bool stub, LineSummary& summary) {
+/// A restart first settles what the last run left open; then boards are admitted.
+Task<> run_to_the_end(Line& line, FirmwarePreparer& firmware, Loop& loop, Station& station, bool stub, LineSummary& summary,
+                      Result<void>& reconciled) {
+  const Plan& plan = station.plan;
+  reconciled = co_await reconcile(station.cloud, station.ledger, station.ledger_pool, {});
+  if (!reconciled) co_return;
   // Compresses while the first board is being connected to.
   loop.spawn(firmware.prepare(WriteFormat::of(stub ? Speaker::stub : Speaker::rom, *plan.chip)));
   summary = co_await line.run();
@@ -116,7 +121,7 @@ Result<Exit> work(const LineCommand& command) {
     screen->sentence(fmt::format("made a CA in {}: back this folder up, whoever has it can make devices of yours",
                                  ca_folder(command.settings).string()));
   LocalCloud cloud{ca};
-  LedgerOptions ledger_options{LedgerOptions::Mode::write, plan.product, holder_note(command.one_pass ? "prepare" : "run")};
+  LedgerOptions ledger_options{LedgerOptions::Mode::write, product_key(plan.product), holder_note(command.one_pass ? "prepare" : "run")};
   TRY(auto ledger, Ledger::open(product_folder(command.settings, plan.product), ledger_options, loop));
 
   auto entropy = make_system_entropy();
@@ -150,12 +155,14 @@ Result<Exit> work(const LineCommand& command) {
   if (command.one_pass && line_options.ports.empty()) line_options.count = 1;
 
   LineSummary summary;
+  Result<void> reconciled;
   {
     Line line{loop, station, *opener, watcher.get(), observer, line_options};
     boost::asio::signal_set signals{loop.context(), SIGINT, SIGHUP, SIGTERM};
     loop.spawn(watch_signals(signals, line, *screen));
-    loop.run(run_to_the_end(line, firmware, loop, plan, has_stub, summary));
+    loop.run(run_to_the_end(line, firmware, loop, station, has_stub, summary, reconciled));
   }
+  TRY(std::move(reconciled));
   screen->summary(summary);
   return summary.exit();
 }

@@ -88,13 +88,10 @@ class CommandLine {
   }
 
   void add_port_options(CLI::App* command, bool many) {
+    // One value for each -p: what follows is the command's own words.
     auto* port = command->add_option("-p,--port", all_.flags.ports,
                                      "/dev/ttyUSB0, rfc2217://host:port, socket://host:port, a glob, or a USB location");
-    if (many) {
-      port->take_all();
-    } else {
-      port->expected(1);
-    }
+    port->allow_extra_args(false)->multi_option_policy(many ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
     command->add_option("-b,--baud", all_.flags.baud, "Speed once connected (921600)");
   }
 
@@ -308,6 +305,8 @@ class CommandLine {
 
 int main(int argc, char** argv) {
   // A reader that closes the pipe, or a board's connection that ends, is an error of the call, not of the process.
+  // So is a file that may not grow (ulimit -f): it is a full disk to us.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   return espmint::app::CommandLine{}.run(argc, argv);
 }

@@ -178,8 +178,10 @@ Result<bool> verify_all(const RecordOptions& options) {
   if (all.empty()) TRY(choose_product(options.settings, options.product));
   bool whole = true;
   for (const std::string& product : all) {
-    TRY(bool one, verify_one(options, product, clock));
-    whole = whole && one;
+    auto one = verify_one(options, product, clock);
+    if (!one && all.size() == 1) return fail(std::move(one.error()));
+    if (!one) report(one.error(), options.voice);  // the others are still looked at
+    whole = whole && one && *one;
   }
   return whole;
 }

@@ -19,7 +19,8 @@ std::string done_sentence(const RunOutcome& outcome, bool colour) {
     return fmt::format("{} {} {} in {:.1f} s", painted(Colour::green, "PASS", colour), id, how, record.seconds);
   }
   std::string why = outcome.fault ? describe(*outcome.fault) : std::string{"no reason given"};
-  return fmt::format("{} {}{}{}: {}", painted(Colour::red, "FAIL", colour), id, id.empty() ? "" : " ", name_of(outcome.verdict), why);
+  std::string verdict = outcome.verdict == Verdict::failed ? "" : " " + std::string{name_of(outcome.verdict)};
+  return fmt::format("{}{}{}{}: {}", painted(Colour::red, "FAIL", colour), id.empty() ? "" : " ", id, verdict, why);
 }
 
 std::string ignored_sentence(const PortInfo& port) {

@@ -12,12 +12,15 @@ namespace fs = std::filesystem;
 
 fs::path ca_folder(const Settings& settings) { return settings.state / "ca"; }
 
-fs::path product_folder(const Settings& settings, const std::string& product) {
-  // The name becomes a folder: whatever is no letter, digit, dash or dot becomes a dash.
+std::string product_key(const std::string& product) {
   std::string folder;
   for (char c : product) folder += std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.' ? c : '-';
   if (folder.empty() || folder.front() == '.') folder.insert(0, "product");
-  return settings.state / "products" / folder;
+  return folder;
+}
+
+fs::path product_folder(const Settings& settings, const std::string& product) {
+  return settings.state / "products" / product_key(product);
 }
 
 std::vector<std::string> products(const Settings& settings) {
@@ -87,7 +90,7 @@ Result<std::string> choose_product(const Settings& settings, const std::string& 
 }
 
 Result<std::unique_ptr<Ledger>> open_ledger_to_read(const Settings& settings, const std::string& product, const Clock& clock) {
-  return Ledger::open(product_folder(settings, product), {LedgerOptions::Mode::read, product, {}}, clock);
+  return Ledger::open(product_folder(settings, product), {LedgerOptions::Mode::read, product_key(product), {}}, clock);
 }
 
 Result<Bytes> RealFolder::read(const std::string& path) const { return read_file(base_ / path); }

@@ -15,6 +15,8 @@
 namespace espmint::app {
 
 std::filesystem::path ca_folder(const Settings&);
+/// The name under which a product's folder and ledger are kept: what is no letter, digit, dash or dot becomes a dash.
+std::string product_key(const std::string& product);
 std::filesystem::path product_folder(const Settings&, const std::string& product);
 /// Products that have a ledger here, by name.
 std::vector<std::string> products(const Settings&);

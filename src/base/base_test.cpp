@@ -51,7 +51,7 @@ TEST(Fault, SaysWhatWhereSeenAndWhatToDoInOneSafeSentence) {
   Fault fault{Code::flash_differs, Remedy::retry, "flash differs", {}, "seen \x1b[2J", "reseat the board"};
   fault.where.slot = "/dev/ttyUSB3";
   fault.where.offset = 0x8000;
-  EXPECT_EQ(describe(fault), "flash differs (/dev/ttyUSB3, at 0x8000): seen \\x1b[2J. reseat the board");
+  EXPECT_EQ(describe(fault), "flash differs (/dev/ttyUSB3, at 0x8000): seen \\x1b[2J. Reseat the board");
 }
 
 TEST(Fault, CodesHaveUniqueNames) {

@@ -35,7 +35,6 @@ enum class Code {
   image_invalid,
   image_no_space,
   output_unwritable,
-  stub_missing,
   // ports
   port_missing,
   port_denied,
@@ -76,8 +75,6 @@ enum class Code {
   ledger_io,
   disk_full,
   clock_backwards,
-  audit_broken,
-  cloud_failed,
   interrupted,
   internal,
 };
@@ -103,7 +100,6 @@ inline constexpr std::array fault_codes{
     CodeSpec{Code::image_invalid, "image-invalid", Exit::configuration},
     CodeSpec{Code::image_no_space, "image-no-space", Exit::configuration},
     CodeSpec{Code::output_unwritable, "output-unwritable", Exit::configuration},
-    CodeSpec{Code::stub_missing, "stub-missing", Exit::configuration},
     CodeSpec{Code::port_missing, "port-missing", Exit::port},
     CodeSpec{Code::port_denied, "port-denied", Exit::port},
     CodeSpec{Code::port_busy, "port-busy", Exit::port},
@@ -141,8 +137,6 @@ inline constexpr std::array fault_codes{
     CodeSpec{Code::ledger_io, "ledger-io", Exit::ledger},
     CodeSpec{Code::disk_full, "disk-full", Exit::ledger},
     CodeSpec{Code::clock_backwards, "clock-backwards", Exit::ledger},
-    CodeSpec{Code::audit_broken, "audit-broken", Exit::ledger},
-    CodeSpec{Code::cloud_failed, "cloud-failed", Exit::cloud},
     CodeSpec{Code::interrupted, "interrupted", Exit::interrupted},
     CodeSpec{Code::internal, "internal", Exit::board_failed},
 };

@@ -22,7 +22,12 @@ std::string describe(const Fault& fault) {
   if (where.offset) add("at ", fmt::format("{:#x}", *where.offset));
   if (!place.empty()) out += " (" + place + ")";
   if (!fault.seen.empty()) out += ": " + fault.seen;
-  if (!fault.advice.empty()) out += ". " + fault.advice;
+  if (!fault.advice.empty()) {
+    std::string advice = fault.advice;
+    // A sentence of its own, unless it starts with a command or a name in quotes.
+    if (advice.front() >= 'a' && advice.front() <= 'z' && advice.find("://") > advice.find(' ')) advice.front() = static_cast<char>(advice.front() - 32);
+    out += ". " + advice;
+  }
   return escape_controls(out);
 }
 

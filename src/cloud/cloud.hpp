@@ -14,11 +14,12 @@ class Cloud {
   /// As recipes write it: "local".
   [[nodiscard]] virtual std::string_view name() const = 0;
   /// A certificate for the request, INACTIVE until the board is VERIFIED; its key is the request's, checked. Never
-  /// repeated blindly: two calls may make two certificates. Faults: certificate_invalid, key_failed; cloud_failed
-  /// (reconcile).
+  /// repeated blindly: two calls may make two certificates. Faults: certificate_invalid, key_failed; remedy reconcile where it may have happened.
   virtual Task<Result<Certificate>> enrol(std::string device_id, Bytes csr_der, Bytes serial) = 0;
-  /// From now on the certificate is accepted. Asking twice does no harm. Fault cloud_failed.
+  /// From now on the certificate is accepted. Asking twice does no harm.
   virtual Task<Result<void>> activate(std::string device_id, Sha256 certificate) = 0;
+  /// From now on the certificate is refused: another one has taken its place. Asking twice does no harm.
+  virtual Task<Result<void>> revoke(std::string device_id, Sha256 certificate) = 0;
   /// What the firmware trusts the broker by; PEM.
   [[nodiscard]] virtual std::string root_ca_pem() const = 0;
 };

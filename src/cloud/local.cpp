@@ -44,4 +44,6 @@ Task<Result<Certificate>> LocalCloud::enrol(std::string device_id, Bytes csr_der
 
 Task<Result<void>> LocalCloud::activate(std::string, Sha256) { co_return ok(); }
 
+Task<Result<void>> LocalCloud::revoke(std::string, Sha256) { co_return ok(); }
+
 }  // namespace espmint

@@ -15,6 +15,8 @@ class LocalCloud final : public Cloud {
   /// There is nobody to tell: a broker that trusts this CA accepts the certificate since it was signed, and who may
   /// only be VERIFIED boards reads the ledger, which records this step as done.
   Task<Result<void>> activate(std::string device_id, Sha256 certificate) override;
+  /// Likewise: the ledger says BURNED.
+  Task<Result<void>> revoke(std::string device_id, Sha256 certificate) override;
   [[nodiscard]] std::string root_ca_pem() const override { return signer_.root().pem; }
 
  private:

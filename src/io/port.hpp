@@ -33,6 +33,8 @@ class Port {
   virtual Task<Result<void>> write(ByteView bytes, Instant deadline) = 0;
   /// Takes effect for bytes written from now on; what was written before leaves at the old speed.
   virtual Task<Result<void>> set_baud(Baud) = 0;
+  /// False where the carrier knows no speed (a bare socket): then nobody is asked to change it.
+  [[nodiscard]] virtual bool has_baud() const { return true; }
   /// true = asserted (low on the pin). Only the named line changes. Fault no_reset_lines where the port has none.
   virtual Task<Result<void>> set_dtr(bool asserted) = 0;
   virtual Task<Result<void>> set_rts(bool asserted) = 0;

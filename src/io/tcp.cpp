@@ -79,6 +79,7 @@ class SocketPort final : public Port {
     return FdStream::write(stream_, bytes, deadline);
   }
   // The speed is the server's affair. Saying "done" to another one would lose the board right after it changed.
+  [[nodiscard]] bool has_baud() const override { return false; }
   Task<Result<void>> set_baud(Baud baud) override {
     if (baud == Baud{}) co_return ok();
     co_return fail({Code::baud_failed,

@@ -158,7 +158,7 @@ Task<bool> Line::serve_one_board(Slot& slot) {
   auto opened = co_await opener_.open(slot.name);
   if (!opened) {
     Fault fault = std::move(opened.error());
-    bool wait_for_it = slot.named && !options_.one_pass && !is_unusable(fault);
+    bool wait_for_it = slot.named && !options_.one_pass && !is_unusable(fault) && fault.remedy != Remedy::refuse;
     if (wait_for_it) {
       co_await station_.clock.sleep_for(reopen_pause);
       co_return true;
@@ -166,9 +166,11 @@ Task<bool> Line::serve_one_board(Slot& slot) {
     if (!slot.vanished && !draining_) {
       RunOutcome outcome;
       fault.where.slot = slot.name;
-      outcome.fault = std::move(fault);
       outcome.record.slot = slot.name;
       outcome.record.verdict = name_of(outcome.verdict);
+      outcome.record.code = name_of(fault.code);
+      outcome.record.fault = describe(fault);
+      outcome.fault = std::move(fault);
       account(outcome);
       observer_.on_done(slot.name, outcome);
       if (full()) drain(std::nullopt);
@@ -217,6 +219,8 @@ Task<> Line::wait_until_left(Slot& slot, const RunOutcome& outcome) {
   // The banner of our own last reset may still be on its way.
   Instant own_banner_over = station_.clock.now() + look_again;
   bool asks = nobody_answered(outcome);
+  // Banners are printed at this speed, whatever speed the last board ended at.
+  if (auto slow = co_await slot.port->set_baud(Baud{}); !slow) co_return;
   while (!draining_) {
     auto got = co_await slot.port->read_some(buffer, station_.clock.now() + look_again);
     if (!got) co_return;

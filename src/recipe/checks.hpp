@@ -11,8 +11,8 @@ Result<void> check_chip(const Plan&, const ChipSpec& board);
 /// Fault flash_too_small: "the table ends at 8 MB, the flash has 4 MB".
 Result<void> check_flash(const Plan&, std::uint32_t flash_size);
 
-/// {mac}, {mac:upper}, {mac:colon} and text. Fault recipe_invalid when the result is no thing name ([a-zA-Z0-9:_-], 1 to
-/// 128) or does not depend on the MAC. Source: AWS IoT, CreateThing, thingName.
+/// {mac}, {mac:upper}, {mac:colon} and text. Fault recipe_invalid when the result is no thing name ([a-zA-Z0-9:_-]), longer
+/// than a certificate's common name (64) or does not depend on the MAC. Source: AWS IoT, CreateThing, thingName.
 Result<std::string> device_id_for(std::string_view id_template, const Mac&);
 
 }  // namespace espmint

@@ -172,7 +172,8 @@ Result<std::string> device_id_for(std::string_view id_template, const Mac& mac) 
   other.octets[5] ^= 1;
   TRY(auto others, expand(other));
   if (as_text(others.front().content.reveal()) == id) return refuse("would be the same for every board; it needs {mac}");
-  if (id.empty() || id.size() > 128) return refuse("is no thing name: 1 to 128 characters");
+  // A certificate's common name takes 64 characters (RFC 5280, ub-common-name); a thing name would take 128.
+  if (id.empty() || id.size() > 64) return refuse("has no place in a certificate: 1 to 64 characters");
   for (char c : id)
     if (!std::isalnum(static_cast<unsigned char>(c)) && std::string_view{":_-"}.find(c) == std::string_view::npos)
       return refuse(fmt::format("is no thing name: '{}' is none of a-z A-Z 0-9 : _ -", c));

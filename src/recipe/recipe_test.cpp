@@ -106,8 +106,8 @@ TEST(Recipe, WhoseIdIsNoThingNameIsRefused) {
   EXPECT_TRUE(refused("[identity]\nid = \"device\"\n", "2:6", {"every board", "{mac}"}));
   EXPECT_TRUE(refused("[identity]\nid = \"d {mac}\"\n", "2:6", {"thing name"}));
   EXPECT_TRUE(refused("[identity]\nid = \"{mac}{certificate}\"\n", "2:6", {"{mac"}));
-  EXPECT_TRUE(refused("[identity]\nid = \"" + std::string(120, 'x') + "{mac}\"\n", "2:6", {"128"}));
-  EXPECT_TRUE(parse("[identity]\nid = \"" + std::string(116, 'x') + "{mac}\"\n"));
+  EXPECT_TRUE(refused("[identity]\nid = \"" + std::string(53, 'x') + "{mac}\"\n", "2:6", {"64"}));
+  EXPECT_TRUE(parse("[identity]\nid = \"" + std::string(52, 'x') + "{mac}\"\n"));
 }
 
 TEST(Recipe, ThatWantsWhatALaterVersionDoesIsRefusedRatherThanIgnored) {

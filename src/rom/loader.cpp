@@ -203,7 +203,7 @@ Task<Result<std::uint32_t>> Loader::baud_word(Baud baud) {
 }
 
 Task<Result<void>> Loader::change_baud(Baud baud) {
-  if (baud == baud_) co_return ok();
+  if (baud == baud_ || !port_.has_baud()) co_return ok();
   CO_TRY(std::uint32_t word, co_await baud_word(baud));
   Bytes body;
   put_u32(body, word);

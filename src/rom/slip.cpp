@@ -47,7 +47,7 @@ void SlipDecoder::push(ByteView bytes) {
         break;
       case State::damaged: break;
       case State::escaped:
-        if (byte == escaped_end || byte == escaped_escape) {
+        if ((byte == escaped_end || byte == escaped_escape) && frame_.size() < limit_) {
           frame_.push_back(byte == escaped_end ? end : escape);
           state_ = State::inside;
         } else {
@@ -61,8 +61,8 @@ void SlipDecoder::push(ByteView bytes) {
           state_ = State::damaged;
         } else {
           // Data frames of a flash read are long runs without escapes: take the run at once.
-          std::size_t from = i;
-          while (i + 1 < bytes.size() && bytes[i + 1] != end && bytes[i + 1] != escape && i + 1 - from < 4096) ++i;
+          std::size_t from = i, room = limit_ - frame_.size();
+          while (i + 1 < bytes.size() && bytes[i + 1] != end && bytes[i + 1] != escape && i + 1 - from < room) ++i;
           append(frame_, bytes.subspan(from, i + 1 - from));
         }
         break;

@@ -22,7 +22,8 @@ class SlipDecoder {
   /// The next whole frame, oldest first. Empty frames and frames with a bad escape are not reported.
   std::optional<Bytes> next();
   void clear();
-  /// What came before the first END and what no END has closed yet: where a boot log is found. At most `limit` bytes.
+  /// What came before the first END and what no END has closed yet: where a boot log is found. Of each at most
+  /// `limit` bytes.
   [[nodiscard]] Bytes unframed() const;
 
  private:

@@ -9,6 +9,7 @@
 #include "handshake/challenge.hpp"
 #include "recipe/checks.hpp"
 #include "rom/connect.hpp"
+#include "run/reconcile.hpp"
 
 namespace espmint {
 namespace {
@@ -108,18 +109,11 @@ Task<Result<void>> BoardRun::bring_up() {
     fault.advice = "Put it aside: it has been in a product that locks its boards";
     co_return fail(std::move(fault));
   }
-  auto at_speed = co_await loader_.change_baud(std::min(baud_, fastest_for_rom));
-  if (!at_speed) {
-    if (at_speed.error().code == Code::baud_failed && baud_ > slower_bauds.back()) {
-      baud_ = *std::find_if(slower_bauds.begin(), slower_bauds.end(), [this](Baud slower) { return slower < baud_; });
-      station_.observer.on_note(slot_, fmt::format("no answer at the higher speed, going on at {} baud", baud_.per_second));
-    }
-    co_return at_speed;
-  }
+  CO_TRY(co_await speed_up(std::min(baud_, fastest_for_rom)));
   auto stub = station_.stubs.find(board.chip->id);
   if (use_stub_ && stub != station_.stubs.end()) {
     CO_TRY(co_await start_stub(loader_, *stub->second));
-    CO_TRY(co_await loader_.change_baud(baud_));
+    CO_TRY(co_await speed_up(baud_));
   }
   CO_TRY(co_await read_flash_id(loader_, board));
   CO_TRY(check_flash(station_.plan, board.flash_size));
@@ -139,6 +133,16 @@ Task<Result<void>> BoardRun::bring_up() {
   }
   CO_TRY(firmware_, co_await station_.firmware.for_board(WriteFormat::of(loader_.speaker(), *board.chip), board.flash_size));
   co_return ok();
+}
+
+/// Where the board does not answer at this speed, the next try starts at a lower one.
+Task<Result<void>> BoardRun::speed_up(Baud baud) {
+  auto at_speed = co_await loader_.change_baud(baud);
+  if (!at_speed && at_speed.error().code == Code::baud_failed && baud > slower_bauds.back()) {
+    baud_ = *std::find_if(slower_bauds.begin(), slower_bauds.end(), [baud](Baud slower) { return slower < baud; });
+    station_.observer.on_note(slot_, fmt::format("no answer at {} baud, going on at {}", baud.per_second, baud_.per_second));
+  }
+  co_return at_speed;
 }
 
 Task<Result<void>> BoardRun::admit() {
@@ -362,13 +366,10 @@ Task<Result<void>> BoardRun::record_verified() {
   co_return ok();
 }
 
-/// What VERIFIED has promised others and they have not heard yet: the cloud makes the certificate usable.
+/// What VERIFIED has promised others and they have not heard yet. Green does not wait for it.
 Task<void> BoardRun::drain_intents() {
-  auto activated = co_await station_.cloud.activate(attempt_->device_id, certificate_->sha256);
-  std::string outcome = activated ? "done" : activated.error().what;
-  auto settle = [&ledger = station_.ledger, attempt = *attempt_, outcome] { return ledger.settle(attempt, "activate", outcome); };
-  auto settled = co_await on_pool(station_.ledger_pool, std::move(settle));
-  if (!settled) station_.observer.on_note(slot_, describe(settled.error()));
+  auto drained = co_await reconcile(station_.cloud, station_.ledger, station_.ledger_pool, attempt_->device_id);
+  if (!drained) station_.observer.on_note(slot_, describe(drained.error()));
 }
 
 // ---------------------------------------------------------------------------------------------------- the end

@@ -60,6 +60,7 @@ class BoardRun {
   // Tools of the steps.
   using StepBody = Task<Result<void>> (BoardRun::*)();
   Task<Result<void>> step(Step, StepBody);
+  Task<Result<void>> speed_up(Baud);
   Task<Result<void>> reconnect();
   Task<Result<BoardInfo>> connect_and_identify();
   Task<Result<void>> write_and_check(const PreparedRegion&, std::string_view label, std::uint64_t done_before);

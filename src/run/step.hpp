@@ -49,7 +49,7 @@ struct RetryRule {
 // what was lost. Minting and recording are not here: issuance is never repeated.
 inline constexpr std::array retry_rules{
     RetryRule{Step::connect, Remedy::retry, 2, std::chrono::milliseconds{100}},
-    RetryRule{Step::connect, Remedy::reconnect, 2, std::chrono::milliseconds{250}},
+    RetryRule{Step::connect, Remedy::reconnect, 4, std::chrono::milliseconds{250}},  // a speed lower each time
     RetryRule{Step::flash_firmware, Remedy::retry, 3, std::chrono::milliseconds{0}},
     RetryRule{Step::flash_firmware, Remedy::reconnect, 3, std::chrono::milliseconds{250}},
     RetryRule{Step::flash_identity, Remedy::retry, 3, std::chrono::milliseconds{0}},
