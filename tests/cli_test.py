@@ -217,16 +217,16 @@ class CommandLineTest(unittest.TestCase):
         self.assertRegex(lines[0], r"^espmint: .+ \[%s\]$" % re.escape(fault), str(outcome))
         self.assertLess(len(lines[0]), 700, str(outcome))
         for text in wanted:
-            self.assertIn(text, lines[0], str(outcome))
+            self.assertIn(text.lower(), lines[0].lower(), str(outcome))
 
     def assert_board_failed(self, outcome, exit_code, fault, *wanted):
         """A line says it in the board's verdict, and again in the summary by its code."""
         self.assert_calm(outcome)
         self.assertEqual(outcome.code, exit_code, str(outcome))
-        verdicts = [line for line in outcome.out.splitlines() if " FAIL " in line]
+        verdicts = [line for line in outcome.out.splitlines() if re.search(r" FAIL\b", line)]
         self.assertEqual(len(verdicts), 1, str(outcome))
         for text in wanted:
-            self.assertIn(text, verdicts[0], str(outcome))
+            self.assertIn(text.lower(), verdicts[0].lower(), str(outcome))
         self.assertRegex(outcome.out.splitlines()[-1], r"^passed \d+, failed 1 \(%s 1\)" % re.escape(fault), str(outcome))
 
     def devices(self, state=None, *words):
@@ -384,8 +384,6 @@ class Ports(CommandLineTest):
     def test_an_empty_port_name_is_a_wrong_word(self):
         self.assert_fault(espmint("board", "info", "--port", ""), 2, "usage", "--port")
 
-    # BUG swallowed-recipe: --port takes every word behind it, so the recipe becomes a port and is not read at all.
-    @unittest.expectedFailure
     def test_a_recipe_behind_the_port_is_the_recipe(self):
         (self.folder / "lamp.toml").write_text('[product]\nname = "lamp"\n[firmware]\npath = "%s"\n' % FIRMWARE)
         outcome = espmint("run", "--dry-run", "--port", "/dev/ttyNOPE", self.folder / "lamp.toml", cwd=FIRMWARE)
@@ -423,7 +421,7 @@ class Ports(CommandLineTest):
                     self.assertEqual((outcome.code, summary["failed"]), (4, 1), str(outcome))
                     done = [e for e in outcome.events if e["event"] == "done"][0]
                     self.assertIn(done["code"], ("port-gone", "port-failed"), str(outcome))
-                    self.assertIn("plug", done["fault"], str(outcome))
+                    self.assertIn("plug", done["fault"].lower(), str(outcome))
                 self.assert_ledger_whole(state)
                 tell(board, "plug")
                 self.assert_good(self.prepare(board, state=state), "PASS")
@@ -824,9 +822,6 @@ class Disks(CommandLineTest):
                 self.assertIn(outcome.code, (3, 6), str(outcome))
                 self.assertEqual(len(outcome.err.splitlines()), 1, str(outcome))
 
-    # BUG sigxfsz: a write past the limit of file size kills the process by SIGXFSZ, also in the middle of a board. Ignored, it
-    # would be EFBIG, which io/file.cpp already takes for a full disk.
-    @unittest.expectedFailure
     def test_a_limit_of_file_size_is_a_full_disk_and_nothing_is_lost(self):
         board, state = BOARDS.take(), self.state
         self.assert_good(self.prepare(BOARDS.take()))
@@ -842,7 +837,7 @@ class Disks(CommandLineTest):
         self.assert_good(self.prepare(board), "PASS")
         self.assert_ledger_whole()
 
-    # BUG sigxfsz, as above.
+    # BUG shm-size: SQLite's IOERR_SHMSIZE (no room for ledger.db-shm) is told as ledger-io, "check the disk (dmesg)", not as disk-full.
     @unittest.expectedFailure
     def test_a_ledger_that_cannot_grow_ends_with_exit_6(self):
         self.assert_good(self.prepare(BOARDS.take()))

@@ -70,12 +70,11 @@ class TtyPort final : public Port {
   Task<Result<void>> set_dtr(bool asserted) override { co_return change_line(TIOCM_DTR, asserted); }
   Task<Result<void>> set_rts(bool asserted) override { co_return change_line(TIOCM_RTS, asserted); }
   Task<Result<void>> set_dtr_rts(bool dtr, bool rts) override {
-    int lines = 0;
-    CO_TRY(modem(TIOCMGET, lines));
-    lines &= ~(TIOCM_DTR | TIOCM_RTS);
-    if (dtr) lines |= TIOCM_DTR;
-    if (rts) lines |= TIOCM_RTS;
-    co_return modem(TIOCMSET, lines);
+    auto both = change_both_lines(dtr, rts);
+    if (both || both.error().code != Code::no_reset_lines) co_return both;
+    // Whatever knows no common operation may still know the lines one by one; a port without any faults here again.
+    CO_TRY(change_line(TIOCM_DTR, dtr));
+    co_return change_line(TIOCM_RTS, rts);
   }
   Task<Result<void>> discard_input() override {
     if (!stream_->is_open()) co_return fail(port_gone(name_, "it was closed"));
@@ -87,6 +86,15 @@ class TtyPort final : public Port {
   [[nodiscard]] Duration latency() const override { return latency_; }
 
  private:
+  Result<void> change_both_lines(bool dtr, bool rts) {
+    int lines = 0;
+    TRY(modem(TIOCMGET, lines));
+    lines &= ~(TIOCM_DTR | TIOCM_RTS);
+    if (dtr) lines |= TIOCM_DTR;
+    if (rts) lines |= TIOCM_RTS;
+    return modem(TIOCMSET, lines);
+  }
+
   Result<void> change_line(int line, bool asserted) { return modem(asserted ? TIOCMBIS : TIOCMBIC, line); }
 
   Result<void> modem(unsigned long request, int& lines) {

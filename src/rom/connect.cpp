@@ -68,6 +68,8 @@ Task<Result<void>> perform(Port& port, Clock& clock, std::span<const LineStep> s
       case What::both: CO_TRY(co_await port.set_dtr_rts(step.dtr, step.rts)); break;
     }
     if (step.then > 0ms) co_await clock.sleep_for(step.then);
+    // EN has been low: what came until now is of the time before, and a late answer must not pass for one of the ROM's.
+    if (step.rts && step.then >= reset_pulse) CO_TRY(co_await port.discard_input());
   }
   co_return ok();
 }
@@ -114,6 +116,13 @@ Fault why_no_answer(const std::string& heard, bool could_reset) {
   return fault;
 }
 
+Fault not_wired() {
+  Fault fault{Code::no_reset_lines, Remedy::refuse, "DTR and RTS of this port do not reset the board"};
+  fault.seen = "a stub flasher that was started before goes on answering";
+  fault.advice = "Wire them to EN and IO0; or press RESET with BOOT held and use --no-reset";
+  return fault;
+}
+
 }  // namespace
 
 std::span<const ResetSequence> download_sequences(bool usb_serial_jtag) {
@@ -127,7 +136,10 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
   Instant deadline = clock.now() + options.patience;
   bool could_reset = options.reset;
   std::string heard;
-  for (;;) {
+  bool stub_survives = false;
+  // Enough for any chip; who is slower (an emulator on a busy machine) gets more time once every sequence has been tried.
+  Duration window = 250ms;
+  for (;; window = 1000ms) {
     for (const ResetSequence& sequence : download_sequences(options.usb_serial_jtag)) {
       CO_TRY(co_await loader.start_over());
       if (could_reset) {
@@ -138,15 +150,18 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
           co_return lines;
         }
       }
-      auto answer = co_await sync_until(loader, std::min(deadline, clock.now() + 250ms));
-      if (answer) {
+      auto answer = co_await sync_until(loader, std::min(deadline, clock.now() + window));
+      // No stub outlives a reset: one that answers was not reset.
+      stub_survives = answer && could_reset && loader.speaker() == Speaker::stub;
+      if (answer && !stub_survives) {
         if (could_reset && sequence.holds_boot_pin) CO_TRY(co_await port.set_dtr(false));
         co_return ok();
       }
-      if (is_port_fault(answer.error())) co_return answer;
+      if (!answer && is_port_fault(answer.error())) co_return answer;
       heard += loader.heard();
       if (clock.now() >= deadline) {
         if (could_reset) CO_TRY(co_await port.set_dtr_rts(false, false));
+        if (stub_survives) co_return fail(not_wired());
         co_return fail(why_no_answer(heard, could_reset));
       }
     }

@@ -209,8 +209,15 @@ Task<Result<Bytes>> read_flash(Loader& loader, FlashRange range, Progress progre
   CO_TRY(co_await loader.command(Op::read_flash, words(range.at.bytes, range.size, block, in_flight)));
   while (out.size() < range.size) {
     CO_TRY(Bytes frame, co_await loader.receive_frame(std::chrono::seconds{3}));
-    if (frame.size() > range.size - out.size() || frame.size() > block)
-      co_return fail({Code::reply_damaged, Remedy::reconnect, "the board sent more flash than was asked for", {}, {}, {}});
+    // The stub sends whole blocks and a rest. Anything else is damage, and fragments could come for hours.
+    std::size_t expected = std::min<std::size_t>(block, range.size - out.size());
+    if (frame.size() != expected) {
+      Fault fault{Code::reply_damaged, Remedy::reconnect, "a block of flash came damaged"};
+      fault.where.offset = range.at.bytes + out.size();
+      fault.seen = fmt::format("{} bytes where {} were due", frame.size(), expected);
+      fault.advice = "Read again at a lower --baud";
+      co_return fail(std::move(fault));
+    }
     append(out, frame);
     CO_TRY(co_await loader.send_frame(words(static_cast<std::uint32_t>(out.size()))));
     if (progress) progress(out.size());

@@ -18,6 +18,7 @@ namespace espmint {
 struct Reply {
   std::uint32_t value = 0;  // means something for READ_REG only
   Bytes body;               // without the status bytes
+  std::size_t status_bytes = 0;
 };
 
 class Loader {
@@ -31,7 +32,8 @@ class Loader {
   /// After a reset: the ROM speaks, at 115200, and nothing is known of the chip.
   Task<Result<void>> start_over();
 
-  /// One SYNC and its answer; the other seven answers are skipped when they come. Fault board_silent.
+  /// One SYNC and its answer; the other seven answers are skipped when they come. Afterwards speaker() tells who it was:
+  /// on a port without reset lines a stub may still run from before. Fault reply_missing.
   Task<Result<void>> sync(Duration patience);
   Task<Result<std::uint32_t>> read_reg(std::uint32_t address);
   Task<Result<void>> write_reg(std::uint32_t address, std::uint32_t value);

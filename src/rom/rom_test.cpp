@@ -143,6 +143,15 @@ TEST(Slip, IsBoundedWhateverComes) {
   EXPECT_EQ(decoder.next(), (Bytes{0x07}));
 }
 
+TEST(Slip, HoldsItsLimitWhateverThePiecesAre) {
+  // Found by slip_fuzz: a run that came in one piece went past the limit, and so did an escape at it.
+  for (const Bytes& wire : {Bytes{0xc0, 0x01, 0x02, 0xc0}, Bytes{0xc0, 0x01, 0xdb, 0xdc, 0xc0}}) {
+    SlipDecoder decoder{1};
+    decoder.push(wire);
+    EXPECT_FALSE(decoder.next());
+  }
+}
+
 TEST(Loader, SkipsTheSevenOtherAnswersOfASync) {
   Bench bench{[](const Bytes& request) {
     Bytes out;
@@ -281,6 +290,22 @@ TEST(Flash, FramesOfASecretRegionHoldTheSameAsOthers) {
   EXPECT_EQ(open->md5, secret->md5);
   EXPECT_TRUE(secret->secret);
   EXPECT_EQ(secret->blocks.size(), 1u);
+}
+
+TEST(Flash, GivesUpAReadThatComesInFragments) {
+  // Found by rom_reply_fuzz: a byte a frame was taken for progress, 4 MiB of which would have been weeks.
+  Bench bench{[](const Bytes& request) {
+    if (request.size() < 8) return encode_slip(Bytes{0x41});  // our acknowledgement
+    Bytes out = reply_frame(op_of(request), 0, Bytes{0, 0});
+    append(out, encode_slip(Bytes{0x41}));
+    return out;
+  }};
+  bench.loader.stub_speaks();
+  auto bytes = bench.run(read_flash(bench.loader, {{0x1000}, 0x2000}));
+  ASSERT_FALSE(bytes);
+  EXPECT_EQ(bytes.error().code, Code::reply_damaged);
+  EXPECT_EQ(bytes.error().seen, "1 bytes where 4096 were due");
+  EXPECT_EQ(bench.port.requests.size(), 1u) << "a fragment is not acknowledged";
 }
 
 TEST(Stub, FileIsRefusedWholeWhenItIsNotOne) {
