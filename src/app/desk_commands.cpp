@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <glob.h>
+#include <filesystem>
 
 #include "app/json.hpp"
 #include "app/workspace.hpp"
@@ -122,6 +122,9 @@ Result<std::vector<Part>> read_parts(const FlashParts& parts) {
   for (const auto& [offset, file] : parts) {
     Part part;
     TRY(part.at.bytes, parse_u32(offset, "flash offset"));
+    if (part.at.bytes % 0x1000 != 0)
+      return fail({Code::usage, Remedy::refuse, fmt::format("{} is no start of a sector", offset), {}, {},
+                   "Flash is erased in sectors of 0x1000 bytes: what lies before in this one would be lost"});
     TRY(part.bytes, read_file(file));
     part.file = file;
     if (part.bytes.empty()) return fail({Code::input_invalid, Remedy::refuse, fmt::format("{} is empty", file), {}, {}, {}});
@@ -335,6 +338,10 @@ Exit flash_read(const DeskOptions& options, const std::string& offset, const std
   auto at = parse_u32(offset, "flash offset"), bytes = parse_u32(size, "size");
   if (!at) return report(at.error(), options.voice);
   if (!bytes) return report(bytes.error(), options.voice);
+  // Seconds of reading are not to end at a folder that is not there.
+  auto folder = std::filesystem::absolute(file).parent_path();
+  if (!std::filesystem::is_directory(folder))
+    return report({Code::output_unwritable, Remedy::refuse, fmt::format("there is no folder {}", folder.string()), {}, {}, "Make it, or name another file"}, options.voice);
   return with_desk(options, true, [&](Desk& desk) { return read_range(desk, {{*at}, *bytes}, file, options.voice); });
 }
 

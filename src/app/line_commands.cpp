@@ -5,6 +5,7 @@
 
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/as_tuple.hpp>
+#include <algorithm>
 #include <cstdio>
 
 #include "app/desk_commands.hpp"
@@ -58,7 +59,11 @@ std::vector<std::string> expand_ports(const std::vector<std::string>& names) {
         if (port.location == name) resolved = port.name;
     out.push_back(resolved);
   }
-  return out;
+  // A port that a glob and a name both mean is one slot.
+  std::vector<std::string> unique;
+  for (std::string& name : out)
+    if (std::find(unique.begin(), unique.end(), name) == unique.end()) unique.push_back(std::move(name));
+  return unique;
 }
 
 Result<Plan> prepare_plan(const LineCommand& command, std::vector<std::string>& said) {
@@ -150,7 +155,11 @@ Result<Exit> work(const LineCommand& command) {
   line_options.one_pass = command.one_pass;
   if (line_options.ports.empty() && !command.settings.ports.empty())
     return fail({Code::port_missing, Remedy::refuse, fmt::format("no port matches {}", command.settings.ports.front()), {}, {}, "`espmint board list` shows what is here"});
-  if (line_options.ports.empty()) watcher = make_port_watcher(loop);
+  if (line_options.ports.empty()) {
+    watcher = make_port_watcher(loop);
+    std::vector<PortInfo> there = list_ports();
+    if (std::none_of(there.begin(), there.end(), is_known_adapter)) screen->sentence("waiting for a board to be plugged in");
+  }
   // `prepare` without a port takes the one board that is plugged in, or the next.
   if (command.one_pass && line_options.ports.empty()) line_options.count = 1;
 
@@ -181,7 +190,10 @@ Exit init_recipe(const LineCommand& command, const std::string& build, const std
     if (!found) return report(found.error(), command.voice);
     set = std::move(*found);
   }
-  std::string text = commented_recipe(set ? &*set : nullptr, build);
+  // Paths in a recipe are relative to it.
+  fs::path beside = fs::absolute(out).parent_path();
+  std::string from_recipe = build.empty() || fs::path{build}.is_absolute() ? build : fs::absolute(build).lexically_relative(beside).string();
+  std::string text = commented_recipe(set ? &*set : nullptr, from_recipe);
   auto made = create_file(out, as_bytes(text));
   if (!made) return report(made.error(), command.voice);
   if (command.voice.json) {

@@ -1,7 +1,12 @@
 // The command line: words to options to one call. What the words do lies in the *_commands files.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
+
+#include <fmt/format.h>
 
 #include "app/desk_commands.hpp"
 #include "app/image_commands.hpp"
@@ -9,6 +14,7 @@
 #include "app/record_commands.hpp"
 #include "app/settings.hpp"
 #include "app/sim_commands.hpp"
+#include "base/text.hpp"
 
 namespace espmint::app {
 namespace {
@@ -54,13 +60,52 @@ class CommandLine {
     } catch (const CLI::CallForVersion& version) {
       return program_.exit(version);
     } catch (const CLI::ParseError& error) {
-      std::fprintf(stderr, "espmint: %s. `espmint --help` shows what there is [usage]\n", error.what());
-      return static_cast<int>(Exit::usage);
+      return static_cast<int>(misunderstood(error, {argv + 1, argv + argc}));
     }
-    return static_cast<int>(exit_);
+    return static_cast<int>(delivered() ? exit_ : Exit::configuration);
   }
 
  private:
+  /// Output that never arrived is no success; a reader that went away wanted no more.
+  [[nodiscard]] bool delivered() const {
+    if (exit_ != Exit::good || (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) || errno == EPIPE) return true;
+    report({Code::output_unwritable, Remedy::refuse, "the output could not be written", {}, std::strerror(errno), "Nothing of it counts; write it somewhere else"}, {});
+    return false;
+  }
+
+  /// Says which word was not understood, and which was probably meant.
+  Exit misunderstood(const CLI::ParseError& error, const std::vector<std::string>& words) {
+    Fault fault{Code::usage, Remedy::refuse, error.what()};
+    while (!fault.what.empty() && (fault.what.back() == '\n' || fault.what.back() == '.')) fault.what.pop_back();
+    fault.advice = "`espmint --help` shows what there is";
+    CLI::App* at = &program_;
+    for (const std::string& word : words) {
+      if (word == "--json") all_.voice.json = true;
+      if (!at) continue;
+      std::vector<std::string_view> known;
+      std::vector<std::string> names;
+      bool is_option = word.starts_with("--");
+      if (is_option) {
+        for (CLI::App* app = at; app; app = app->get_parent())
+          for (const CLI::Option* option : app->get_options({}))
+            for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+      } else if (!word.starts_with('-')) {
+        for (CLI::App* below : at->get_subcommands({})) names.push_back(below->get_name());
+      }
+      std::string bare = word.substr(0, word.find('='));
+      bool understood = names.empty() || std::find(names.begin(), names.end(), bare) != names.end();
+      if (!understood) {
+        fault.what = fmt::format("\"{}\" is no {} of {}", bare, is_option ? "option" : "command", at->get_name().empty() ? "espmint" : "espmint " + at->get_name());
+        known.assign(names.begin(), names.end());
+        if (std::string meant = nearest(bare, known); !meant.empty()) fault.advice = fmt::format("Did you mean \"{}\"?", meant);
+        at = nullptr;
+      } else if (!is_option && !names.empty()) {
+        at = at->get_subcommand(word);
+      }
+    }
+    return report(fault, all_.voice);
+  }
+
   /// Flags of the program may stand behind any command's words.
   static void let_through(CLI::App& command) {
     command.fallthrough();
@@ -114,8 +159,8 @@ class CommandLine {
                         "  espmint run --firmware build --port /dev/ttyUSB0 --count 10\n"
                         "  espmint run thermostat/ --dry-run\n");
     add_line_options(run);
-    run->add_option("-n,--count", line_.count, "End after so many boards with a verdict")->check(CLI::PositiveNumber);
-    run->add_option("--slots", line_.slots, "At most so many boards at once")->check(CLI::PositiveNumber);
+    run->add_option("-n,--count", line_.count, "End after so many boards with a verdict")->check(CLI::Range(1, 1'000'000));
+    run->add_option("--slots", line_.slots, "At most so many boards at once")->check(CLI::Range(1, 1024));
     on(run, [this](const Settings& settings) {
       line_.settings = settings;
       line_.voice = all_.voice;

@@ -120,6 +120,9 @@ Result<Settings> load_settings(const SettingFlags& flags) {
   if (auto state = environment({"ESPMINT_STATE"}); !state.empty()) settings.state = state;
   if (auto stubs = environment({"ESPMINT_STUBS"}); !stubs.empty()) settings.stubs = stubs;
   if (!flags.ports.empty()) settings.ports = flags.ports;
+  for (const std::string& port : settings.ports)
+    if (trim(port).empty())
+      return fail({Code::usage, Remedy::refuse, "a port's name is empty", {}, {}, "`espmint board list` shows all ports"});
   if (flags.baud) {
     TRY(settings.baud, parse_baud(std::to_string(*flags.baud), "--baud"));
   }

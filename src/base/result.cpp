@@ -28,7 +28,11 @@ std::string describe(const Fault& fault) {
     if (advice.front() >= 'a' && advice.front() <= 'z' && advice.find("://") > advice.find(' ')) advice.front() = static_cast<char>(advice.front() - 32);
     out += ". " + advice;
   }
-  return escape_controls(out);
+  // One line, whatever the other side put into it: a forged line feed could look like a verdict of ours.
+  out = escape_controls(out);
+  for (char& c : out)
+    if (c == '\n' || c == '\t') c = ' ';
+  return out;
 }
 
 }  // namespace espmint

@@ -160,7 +160,8 @@ Result<Bytes> read_file(const fs::path& path, ByteCount limit) {
   const auto too_large = [&] { return cannot_read(path, fmt::format("it is larger than {}", show_bytes(limit))); };
   if (S_ISREG(facts.st_mode) && static_cast<ByteCount>(facts.st_size) > limit) return fail(too_large());
 
-  Bytes content(static_cast<std::size_t>(facts.st_size));
+  // One more than there is: the end is seen without growing, so that a secret leaves no copy behind.
+  Bytes content(static_cast<std::size_t>(facts.st_size) + 1);
   std::size_t filled = 0;
   for (;;) {
     // One byte more than expected: a file that grows, a pipe and /proc (size 0) are read to their end as well.
@@ -178,6 +179,27 @@ Result<Bytes> read_file(const fs::path& path, ByteCount limit) {
 
 // ---- writing
 
+namespace {
+
+Result<void> write_in_place(const fs::path& path, ByteView bytes) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return fail(cannot_write(path, errno));
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) {
+      const int error = count < 0 ? errno : EIO;
+      ::close(fd);
+      return fail(cannot_write(path, error));
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+  }
+  if (::close(fd) != 0) return fail(cannot_write(path, errno));
+  return ok();
+}
+
+}  // namespace
+
 Result<void> write_file(const fs::path& path, ByteView bytes, FileMode mode) {
   // Through a link to the file it names: renaming over the link would leave the real file as it was.
   fs::path target = path;
@@ -186,6 +208,9 @@ Result<void> write_file(const fs::path& path, ByteView bytes, FileMode mode) {
     target = fs::weakly_canonical(path, ignored);
     if (ignored) return fail(cannot_write(path, ignored.value()));
   }
+  // A device or a pipe is written to, never replaced.
+  struct stat facts {};
+  if (::stat(target.c_str(), &facts) == 0 && !S_ISREG(facts.st_mode)) return write_in_place(target, bytes);
   TRY(TempFile temp, write_temp(target, bytes, mode));
   if (::rename(temp.path().c_str(), target.c_str()) != 0) return fail(cannot_write(target, errno));
   temp.has_moved();

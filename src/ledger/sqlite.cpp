@@ -108,6 +108,7 @@ Fault Database::fault(int code) {
   // SQLite tells only ENOSPC from other failed writes; a quota and a limit on files are the same wall to whoever
   // writes. sqlite3_system_errno() stays 0 for a failed step, so this asks errno, which the step began with as 0.
   if (code == SQLITE_IOERR_WRITE && (errno == EDQUOT || errno == EFBIG)) primary = SQLITE_FULL;
+  if (code == SQLITE_IOERR_SHMSIZE) primary = SQLITE_FULL;  // the shared index could not grow
   for (const CodeMeaning& row : meanings)
     if (row.primary == primary) out = {row.code, row.remedy, row.what, {}, {}, row.advice};
   out.where.input = path_.string();

@@ -94,7 +94,7 @@ std::string strap_line(const std::string& heard) {
   return {};
 }
 
-Fault why_no_answer(const std::string& heard, bool could_reset) {
+Fault why_no_answer(const std::string& heard, std::uint64_t bytes, bool could_reset) {
   std::string strap = strap_line(heard);
   bool download = heard.find("waiting for download") != std::string::npos || strap.find("DOWNLOAD") != std::string::npos ||
                   strap.find("UART_BOOT") != std::string::npos;
@@ -107,9 +107,9 @@ Fault why_no_answer(const std::string& heard, bool could_reset) {
   }
   // Every way into download mode has been tried for seconds: once more would only keep the operator waiting.
   Fault fault{Code::board_silent, Remedy::refuse, "no ESP32 answers"};
-  fault.seen = trim(heard).empty() ? "not a single byte came back"
-                                   : fmt::format("it sent {} bytes that are no answer: \"{}\"", heard.size(),
-                                                 std::string{trim(heard)}.substr(0, 80));
+  std::string words = std::string{trim(heard)}.substr(0, 80);
+  fault.seen = bytes == 0 ? "not a single byte came back" : fmt::format("{} bytes came, none of them an answer to SYNC", bytes);
+  if (!words.empty()) fault.seen += fmt::format(": \"{}\"", words);
   fault.advice = !could_reset ? "This port has no reset lines: hold BOOT, press RESET, let go, and try again"
                  : download   ? "It waits for download but does not hear us: check the TX wire to the board"
                               : "Check that it is powered, that the cable carries data, and that this is its port";
@@ -162,7 +162,7 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
       if (clock.now() >= deadline) {
         if (could_reset) CO_TRY(co_await port.set_dtr_rts(false, false));
         if (stub_survives) co_return fail(not_wired());
-        co_return fail(why_no_answer(heard, could_reset));
+        co_return fail(why_no_answer(heard, loader.bytes_seen(), could_reset));
       }
     }
   }

@@ -51,6 +51,8 @@ class Loader {
 
   /// What the board printed that was no reply, newest 4 KiB, for diagnosis.
   [[nodiscard]] std::string heard() const;
+  /// Bytes that came since the loader was made, whatever they were.
+  [[nodiscard]] std::uint64_t bytes_seen() const { return decoder_.bytes_seen(); }
   void forget_heard() { heard_.clear(); decoder_.clear(); }
 
   // Known once identified; the answers' shape depends on it.

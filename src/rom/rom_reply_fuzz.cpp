@@ -307,8 +307,9 @@ class Desk {
     const bool variant = (operation & 0x10) != 0;
     switch (operation & 15) {
       case 0: {
-        // Its patience, then at most one more sequence, one more SYNC, and the lines.
-        ConnectOptions options{.usb_serial_jtag = variant, .reset = (operation & 0x20) == 0};
+        // Its patience (cut short: most of it is the same again), then at most one more sequence, one more SYNC, and the
+        // lines.
+        ConnectOptions options{.usb_serial_jtag = variant, .reset = (operation & 0x20) == 0, .patience = 1500ms};
         (void)within(options.patience + 1s + longest(Op::sync), connect(loader_, options));
         break;
       }

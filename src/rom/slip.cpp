@@ -35,6 +35,7 @@ void SlipDecoder::end_frame() {
 }
 
 void SlipDecoder::push(ByteView bytes) {
+  seen_ += bytes.size();
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     std::uint8_t byte = bytes[i];
     if (byte == end) {

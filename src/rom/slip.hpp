@@ -25,6 +25,8 @@ class SlipDecoder {
   /// What came before the first END and what no END has closed yet: where a boot log is found. Of each at most
   /// `limit` bytes.
   [[nodiscard]] Bytes unframed() const;
+  /// All bytes that ever came.
+  [[nodiscard]] std::uint64_t bytes_seen() const { return seen_; }
 
  private:
   enum class State { before_first_end, inside, escaped, damaged };
@@ -35,6 +37,7 @@ class SlipDecoder {
   Bytes frame_;
   std::vector<Bytes> frames_;
   std::size_t taken_ = 0;
+  std::uint64_t seen_ = 0;
 };
 
 }  // namespace espmint

@@ -100,6 +100,12 @@ Task<Result<BoardInfo>> BoardRun::connect_and_identify() {
 
 Task<Result<void>> BoardRun::bring_up() {
   CO_TRY(BoardInfo board, co_await connect_and_identify());
+  // From here on it has a name: what is wrong with it is recorded under it.
+  bool first_time = !board_;
+  if (first_time) {
+    board_ = outcome_.board = board;
+    who_ = {board.mac, std::string{board.chip->name}, board.unique_id, 0};
+  }
   CO_TRY(check_chip(station_.plan, *board.chip));
   if (board.security.locked()) {
     Fault fault{Code::board_locked, Remedy::refuse, "this board is locked: nothing may be written to it in plain"};
@@ -112,15 +118,14 @@ Task<Result<void>> BoardRun::bring_up() {
   CO_TRY(co_await speed_up(std::min(baud_, fastest_for_rom)));
   auto stub = station_.stubs.find(board.chip->id);
   if (use_stub_ && stub != station_.stubs.end()) {
-    CO_TRY(co_await start_stub(loader_, *stub->second));
+    // On a port without reset lines it may run already.
+    if (loader_.speaker() == Speaker::rom) CO_TRY(co_await start_stub(loader_, *stub->second));
     CO_TRY(co_await speed_up(baud_));
   }
   CO_TRY(co_await read_flash_id(loader_, board));
+  board_ = outcome_.board = board;
+  who_.flash_id = board.flash_id;
   CO_TRY(check_flash(station_.plan, board.flash_size));
-  bool first_time = !board_;
-  board_ = board;
-  outcome_.board = board;
-  who_ = {board.mac, std::string{board.chip->name}, board.unique_id, board.flash_id};
   if (first_time) {
     station_.observer.on_board(slot_, board);
     auto [there, mine] = station_.active.emplace(board.mac, slot_);
@@ -407,6 +412,11 @@ Task<void> BoardRun::settle(Result<void> end) {
                      : written_ && fault && fault->code == Code::no_reset_lines ? Verdict::written
                      : fault && fault->code == Code::board_held                 ? Verdict::held
                                                                               : Verdict::failed;
+  if (outcome_.verdict == Verdict::written) {
+    // It cannot be reset: whoever comes next finds it at the speed that everybody starts with.
+    auto back = co_await loader_.change_baud(Baud{});
+    if (!back) station_.observer.on_note(slot_, describe(back.error()));
+  }
   RunRecord& record = outcome_.record;
   record.board = who_;
   record.slot = slot_;

