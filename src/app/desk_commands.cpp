@@ -341,7 +341,7 @@ Exit flash_read(const DeskOptions& options, const std::string& offset, const std
   // Seconds of reading are not to end at a folder that is not there.
   auto folder = std::filesystem::absolute(file).parent_path();
   if (!std::filesystem::is_directory(folder))
-    return report({Code::output_unwritable, Remedy::refuse, fmt::format("there is no folder {}", folder.string()), {}, {}, "Make it, or name another file"}, options.voice);
+    return report({Code::output_unwritable, Remedy::refuse, fmt::format("{} cannot be written", file), {}, fmt::format("there is no folder {}", folder.string()), "Make it, or name another file"}, options.voice);
   return with_desk(options, true, [&](Desk& desk) { return read_range(desk, {{*at}, *bytes}, file, options.voice); });
 }
 

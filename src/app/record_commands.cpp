@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 
 #include "app/desk_commands.hpp"
 #include "app/json.hpp"
@@ -52,6 +53,29 @@ Result<std::vector<RunRecord>> failed_runs(Ledger& ledger) {
   return failed;
 }
 
+/// Every board that was ever identified here: those with an identity, and after them those that never got one.
+Result<std::vector<DeviceRecord>> everyone(Ledger& ledger) {
+  TRY(std::vector<DeviceRecord> devices, ledger.devices());
+  TRY(std::vector<RunRecord> runs, ledger.runs());
+  std::map<std::string, RunRecord> last;
+  for (RunRecord& run : runs) last[to_string(run.board.mac)] = std::move(run);
+  for (const DeviceRecord& device : devices) last.erase(to_string(device.board.mac));
+  for (auto& [mac, run] : last) {
+    DeviceRecord device;
+    device.board = run.board;
+    device.updated = run.started;
+    device.last_run = std::move(run);
+    devices.push_back(std::move(device));
+  }
+  return devices;
+}
+
+/// What a person calls its state: the identity's, or without one the verdict of its last run.
+std::string state_of(const DeviceRecord& device) {
+  bool none = device.id.empty() && device.state == KeyState::available && device.last_run;
+  return none ? device.last_run->verdict : std::string{name_of(device.state)};
+}
+
 Result<void> list_devices(const RecordOptions& options, bool failed_only) {
   RealLoop clock;
   TRY(auto ledger, open_chosen(options, clock));
@@ -68,12 +92,14 @@ Result<void> list_devices(const RecordOptions& options, bool failed_only) {
     }
     return ok();
   }
-  TRY(auto devices, ledger->devices());
+  TRY(auto devices, everyone(*ledger));
+  // What was made: a board that was refused is in the export and under --failed.
+  std::erase_if(devices, [](const DeviceRecord& device) { return device.id.empty() && device.held.empty() && state_of(device) != "VERIFIED"; });
   for (const DeviceRecord& device : devices) {
     if (options.voice.json) {
       print_json(device_json(device));
     } else {
-      say(fmt::format("{}  {:<24} {:<9} {:<11} {}  {}", to_string(device.board.mac), device.id, device.board.chip, name_of(device.state),
+      say(fmt::format("{}  {:<24} {:<9} {:<11} {}  {}", to_string(device.board.mac), device.id, device.board.chip, state_of(device),
                       device.updated, device.certificate ? to_hex(device.certificate->sha256).substr(0, 16) : "-"));
     }
   }
@@ -104,7 +130,7 @@ Result<void> show_device(const RecordOptions& options, const std::string& id) {
 Result<void> export_devices(const RecordOptions& options, bool csv) {
   RealLoop clock;
   TRY(auto ledger, open_chosen(options, clock));
-  TRY(auto devices, ledger->devices());
+  TRY(auto devices, everyone(*ledger));
   if (csv) say("mac,id,chip,slot,firmware_version,firmware_sha256,certificate_sha256,started,seconds,state,verdict,cause");
   for (const DeviceRecord& device : devices) {
     if (!csv) {
@@ -114,7 +140,7 @@ Result<void> export_devices(const RecordOptions& options, bool csv) {
     RunRecord run = device.last_run.value_or(RunRecord{});
     say(csv_row({to_string(device.board.mac), device.id, device.board.chip, run.slot, run.firmware_version,
                  device.last_run ? to_hex(run.firmware_sha256) : "", device.certificate ? to_hex(device.certificate->sha256) : "",
-                 run.started, fmt::format("{:.3f}", run.seconds), std::string{name_of(device.state)}, run.verdict, run.code}));
+                 run.started, fmt::format("{:.3f}", run.seconds), state_of(device), run.verdict, run.code}));
   }
   return ok();
 }
