@@ -48,8 +48,14 @@ class ScriptedPort final : public Port {
     co_return ok();
   }
   Task<Result<void>> set_dtr(bool) override { co_return lines(); }
-  Task<Result<void>> set_rts(bool) override { co_return lines(); }
-  Task<Result<void>> set_dtr_rts(bool, bool) override { co_return lines(); }
+  Task<Result<void>> set_rts(bool on) override {
+    if (!on) say(banner);
+    co_return lines();
+  }
+  Task<Result<void>> set_dtr_rts(bool, bool rts) override {
+    if (!rts) say(banner);
+    co_return lines();
+  }
   Task<Result<void>> discard_input() override {
     incoming_.clear();
     co_return ok();
@@ -59,6 +65,7 @@ class ScriptedPort final : public Port {
 
   void say(std::string_view text) { incoming_.insert(incoming_.end(), text.begin(), text.end()); }
   bool has_lines = true;
+  std::string banner;  // printed whenever EN rises
   std::vector<Bytes> requests;
   std::vector<Baud> bauds;
 
@@ -248,7 +255,7 @@ TEST(Connect, NamesASilentPortWithinFiveSeconds) {
 
 TEST(Connect, TellsABoardThatBootedFromOneThatIsSilent) {
   Bench bench{[](const Bytes&) { return Bytes{}; }};
-  bench.port.say("ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n");
+  bench.port.banner = ("ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n");
   auto end = bench.run(connect(bench.loader));
   ASSERT_FALSE(end);
   EXPECT_EQ(end.error().code, Code::board_not_in_download_mode);
