@@ -129,7 +129,7 @@ void BoardHost::pump() {
   auto wake = std::chrono::steady_clock::time_point{*next};
   wake = std::min(wake, std::chrono::steady_clock::now() + longest_sleep);
   // Who does not read what waits for him must not keep this loop busy.
-  bool stuck = out_.size() >= unsent_limit || (telnet_.suspended() && tcp_);
+  bool stuck = out_.size() >= unsent_limit || !pty_out_.empty() || (telnet_.suspended() && tcp_);
   if (stuck) wake = std::chrono::steady_clock::now() + longest_sleep;
   timer_.expires_at(wake);
   timer_.async_wait([self = shared_from_this()](Error error) {
@@ -172,14 +172,17 @@ void BoardHost::feed_board() {
 void BoardHost::take_from_board() {
   if (telnet_.suspended() && tcp_) return;
   std::array<std::uint8_t, 8192> some;
-  while (out_.size() < unsent_limit) {
+  // What a full pty did not take waits here, as in an adapter's buffer.
+  if (tcp_) pty_out_.clear();
+  while (tcp_ || write_pty()) {
+    if (out_.size() >= unsent_limit) break;
     std::size_t count = board_.transmit(now(), some);
     if (count == 0) break;
     ByteView there = ByteView{some}.first(count);
     if (tcp_)
       Rfc2217Server::append_escaped(out_, there);
     else
-      write_pty(there);
+      pty_out_.insert(pty_out_.end(), there.begin(), there.end());
   }
   write_tcp();
 }
@@ -359,6 +362,7 @@ void BoardHost::drop_pty() {
   Error ignored;
   if (pty_.is_open()) pty_.close(ignored);
   pty_open_ = pty_reading_ = false;
+  pty_out_.clear();
 }
 
 void BoardHost::watch_pty() {
@@ -412,13 +416,20 @@ void BoardHost::read_pty() {
   });
 }
 
-void BoardHost::write_pty(ByteView bytes) {
-  if (!pty_open_) return;
-  while (!bytes.empty()) {
-    ssize_t count = ::write(pty_.native_handle(), bytes.data(), bytes.size());
-    if (count <= 0) return;  // nobody reads: lost, as on a wire
-    bytes = bytes.subspan(static_cast<std::size_t>(count));
+bool BoardHost::write_pty() {
+  if (!pty_open_) pty_out_.clear();  // nobody there: lost, as on a wire
+  while (!pty_out_.empty()) {
+    ssize_t count = ::write(pty_.native_handle(), pty_out_.data(), pty_out_.size());
+    if (count <= 0) break;
+    pty_out_.erase(pty_out_.begin(), pty_out_.begin() + count);
   }
+  if (pty_out_.empty() || pty_waiting_) return pty_out_.empty();
+  pty_waiting_ = true;
+  pty_.async_wait(asio::posix::descriptor_base::wait_write, [self = shared_from_this()](Error error) {
+    self->pty_waiting_ = false;
+    if (!error && !self->closed_) self->pump();
+  });
+  return false;
 }
 
 // --- control --------------------------------------------------------------------------------------------------------

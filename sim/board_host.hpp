@@ -59,7 +59,8 @@ class BoardHost : public std::enable_shared_from_this<BoardHost> {
   void watch_pty();
   void read_pty();
   void note_pty_baud();
-  void write_pty(ByteView);
+  /// Sends what waits; whether all of it is gone.
+  bool write_pty();
   void accept_control();
   void read_control(std::shared_ptr<ControlClient>);
   void unplug();
@@ -89,7 +90,8 @@ class BoardHost : public std::enable_shared_from_this<BoardHost> {
   boost::asio::posix::stream_descriptor pty_;
   boost::asio::steady_timer pty_timer_;
   std::array<std::uint8_t, 4096> pty_in_{};
-  bool pty_open_ = false, pty_reading_ = false;
+  bool pty_open_ = false, pty_reading_ = false, pty_waiting_ = false;
+  Bytes pty_out_;
   std::uint32_t pty_baud_ = 115'200;
 
   Local::acceptor control_;

@@ -68,7 +68,8 @@ Task<Result<void>> sit_down(Desk& desk, RealLoop& loop, PortOpener& opener, cons
     Baud rom_baud = std::min(options.settings.baud, Baud{921'600});
     CO_TRY(co_await desk.loader->change_baud(rom_baud));
     if (stub != stubs.end()) {
-      CO_TRY(co_await start_stub(*desk.loader, *stub->second));
+      // On a port without reset lines it may run already.
+      if (desk.loader->speaker() == Speaker::rom) CO_TRY(co_await start_stub(*desk.loader, *stub->second));
       CO_TRY(co_await desk.loader->change_baud(options.settings.baud));
     } else if (!options.no_stub && !options.voice.quiet && !options.voice.json) {
       std::fputs("no stub flasher found: going on with the ROM's own loader, which is slower\n", stderr);
@@ -79,10 +80,15 @@ Task<Result<void>> sit_down(Desk& desk, RealLoop& loop, PortOpener& opener, cons
 }
 
 Task<Result<void>> stand_up(Desk& desk, RealLoop& loop, const DeskOptions& options) {
-  if (options.stay || options.no_reset) co_return ok();
-  auto reset = co_await reset_into_application(*desk.port, loop);
-  if (!reset && reset.error().code == Code::no_reset_lines) co_return ok();
-  co_return reset;
+  if (!options.stay && !options.no_reset) {
+    auto reset = co_await reset_into_application(*desk.port, loop);
+    if (reset || reset.error().code != Code::no_reset_lines) co_return reset;
+  }
+  // It stays in download mode: the next command finds it at the speed that every command starts with.
+  auto back = co_await desk.loader->change_baud(Baud{});
+  if (!back && !options.voice.quiet)
+    std::fputs(fmt::format("espmint: {}; reset the board before the next command\n", describe(back.error())).c_str(), stderr);
+  co_return ok();  // what was asked for is done
 }
 
 using DeskWork = std::function<Task<Result<void>>(Desk&)>;

@@ -7,7 +7,9 @@ Some boards stand behind an Emulator: a pty that never garbles a byte whatever t
 an emulator of the chip is. Exit 77 when there is no C compiler for the shim.
 """
 import collections
+import ctypes
 import fcntl
+import itertools
 import json
 import os
 import pathlib
@@ -29,7 +31,7 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 CHANGE_BAUDRATE = b"\xc0\x00\x0f\x08\x00"  # how such a frame begins
 TCGETS2, TCSETS2, BOTHER, CBAUD, IBSHIFT = 0x802C542A, 0x402C542B, 0o10000, 0o10017, 16
-PROGRAM, SHIM, FOLDER = "", None, None
+PROGRAM, SHIM, FOLDER, NUMBERS = "", None, None, itertools.count()
 
 
 def speed_of(fd):
@@ -52,12 +54,17 @@ def tell(control, line):
         raise AssertionError("control %r answered %r" % (line, answer))
 
 
+def end_with_us():
+    """In a child before it is the program: a test that is killed leaves no boards behind."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 class Board:
     """One virtual board of the program under test."""
 
     def __init__(self, *arguments):
         command = [PROGRAM, "sim", "board", "--count", "1", "--preset", "instant", "--json", *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=end_with_us)
         about = json.loads(self.process.stdout.readline())
         self.mac, self.pty, self.control, self.flash_file = (about[k] for k in ("mac", "pty", "control", "flash_file"))
 
@@ -96,11 +103,12 @@ class Emulator:
         self.held_until, self.first_byte, self.rts = 0.0, True, False
         self.deaf_to_lines = False  # they are not wired
         self.to_board, self.to_host = collections.deque(), collections.deque()
-        self.control = str(FOLDER / ("emulator%d" % id(self)))
+        self.control = str(FOLDER / ("emulator%d" % next(NUMBERS)))
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.control)
         self.listener.listen()
         self.running = True
+        self.broken = None
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
@@ -110,28 +118,35 @@ class Emulator:
         for fd in (self.master, self.slave, self.wire):
             os.close(fd)
         self.listener.close()
-        self.board.close()
+        if self.broken:
+            raise self.broken
 
     def run(self):
         clients = []
-        while self.running:
-            self.follow_speed()
-            ready, _, _ = select.select([self.master, self.wire, self.listener, *clients], [], [], 0.002)
-            now = time.monotonic()
-            for one in ready:
-                if one is self.listener:
-                    clients.append(self.listener.accept()[0])
-                elif one == self.master:
-                    self.from_host(os.read(self.master, 65536), now)
-                elif one == self.wire:
-                    self.to_host.append((now + self.latency, os.read(self.wire, 65536)))
-                elif not self.play_lines(one):
-                    clients.remove(one)
-                    one.close()
-            self.deliver(self.to_board, self.wire)
-            self.deliver(self.to_host, self.master)
+        try:
+            while self.running:
+                self.turn(clients)
+        except Exception as error:  # told by close(); the shim must not wait for an answer meanwhile
+            self.broken = error
         for one in clients:
             one.close()
+
+    def turn(self, clients):
+        self.follow_speed()
+        ready, _, _ = select.select([self.master, self.wire, self.listener, *clients], [], [], 0.002)
+        now = time.monotonic()
+        for one in ready:
+            if one is self.listener:
+                clients.append(self.listener.accept()[0])
+            elif one == self.master:
+                self.from_host(os.read(self.master, 65536), now)
+            elif one == self.wire:
+                self.to_host.append((now + self.latency, os.read(self.wire, 65536)))
+            elif not self.play_lines(one):
+                clients.remove(one)
+                one.close()
+        self.deliver(self.to_board, self.wire)
+        self.deliver(self.to_host, self.master)
 
     def from_host(self, data, now):
         if self.first_byte:
@@ -193,9 +208,10 @@ class PtyTest(unittest.TestCase):
 
     def board(self, *arguments, emulator=None):
         board = Board(*arguments)
+        self.addCleanup(board.close)
         if emulator is not None:
             board = Emulator(board, **emulator)
-        self.addCleanup(board.close)
+            self.addCleanup(board.close)
         return board
 
     def espmint(self, board, *arguments, shim=True, lacks="", expect=0):
