@@ -1,12 +1,11 @@
-# espmint_room(NAME [SOURCE_DIR dir] [DEPS rooms…] [LIBS libraries…] [ASIO])
+# espmint_room(NAME [SOURCE_DIR dir] [DEPS rooms…] [LIBS libraries…])
 #   src/NAME/**/*.cpp             → library espmint_NAME
 #   src/NAME/**/*_test.cpp        → NAME_test, run by ctest
 #   src/NAME/**/*_bench.cpp       → NAME_bench (Google Benchmark)
 #   src/NAME/**/*_fuzz.cpp        → one libFuzzer target each (preset fuzz), all of them by the target `fuzzers`;
 #                                   elsewhere <name>_replay, by which ctest replays the seeds in fuzz/corpus/<name>/
-# ASIO marks rooms whose sources include Asio: they share one precompiled header, compiled once.
 function(espmint_room name)
-  cmake_parse_arguments(ROOM "ASIO" "SOURCE_DIR" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ROOM "" "SOURCE_DIR" "DEPS;LIBS" ${ARGN})
   set(dir ${CMAKE_SOURCE_DIR}/src/${name})
   if(ROOM_SOURCE_DIR)
     set(dir ${CMAKE_SOURCE_DIR}/${ROOM_SOURCE_DIR})
@@ -28,11 +27,13 @@ function(espmint_room name)
     set(scope INTERFACE)
   endif()
   target_link_libraries(espmint_${name} ${scope} espmint_flags ${ROOM_DEPS} ${ROOM_LIBS})
-  if(sources AND ROOM_ASIO)
-    espmint_asio_pch(espmint_${name})
+  if(sources)
+    target_precompile_headers(espmint_${name} REUSE_FROM espmint_pch)
+    set_target_properties(espmint_${name} PROPERTIES UNITY_BUILD ${ESPMINT_UNITY} UNITY_BUILD_BATCH_SIZE 8)
   endif()
   if(tests AND GTest_FOUND)
     add_executable(${name}_test ${tests})
+    target_precompile_headers(${name}_test REUSE_FROM espmint_test_pch)
     target_link_libraries(${name}_test PRIVATE espmint_${name} GTest::gtest GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE ESPMINT_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST)
@@ -57,6 +58,19 @@ function(espmint_room name)
   endforeach()
 endfunction()
 
+# One precompiled header for the program and one for the tests; the preset `clang` does without and so finds a source that
+# includes too little.
+foreach(pch pch test_pch)
+  file(WRITE ${CMAKE_BINARY_DIR}/${pch}.cpp "")
+  add_library(espmint_${pch} OBJECT EXCLUDE_FROM_ALL ${CMAKE_BINARY_DIR}/${pch}.cpp)
+  target_precompile_headers(espmint_${pch} PRIVATE ${CMAKE_SOURCE_DIR}/cmake/${pch}.hpp)
+  target_link_libraries(espmint_${pch} PRIVATE espmint_flags Boost::headers Threads::Threads fmt::fmt tl::expected
+                        nlohmann_json::nlohmann_json)
+endforeach()
+if(GTest_FOUND)
+  target_link_libraries(espmint_test_pch PRIVATE GTest::gtest)
+endif()
+
 if(ESPMINT_FUZZ)
   add_custom_target(fuzzers)
   file(WRITE ${CMAKE_BINARY_DIR}/fuzzers.txt "")  # their names, for scripts/fuzz
@@ -65,14 +79,3 @@ else()
   add_library(espmint_replay STATIC EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/fuzz/replay_main.cpp)
   target_link_libraries(espmint_replay PRIVATE espmint_flags)
 endif()
-
-# The first room that asks compiles the header; the others reuse it.
-function(espmint_asio_pch target)
-  get_property(owner GLOBAL PROPERTY ESPMINT_PCH_OWNER)
-  if(owner)
-    target_precompile_headers(${target} REUSE_FROM ${owner})
-  else()
-    target_precompile_headers(${target} PRIVATE ${CMAKE_SOURCE_DIR}/cmake/asio_pch.hpp)
-    set_property(GLOBAL PROPERTY ESPMINT_PCH_OWNER ${target})
-  endif()
-endfunction()

@@ -11,6 +11,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 reports uninitialised and dangling accesses inside its own coroutine frames and inlined std code.
   target_compile_options(espmint_flags INTERFACE -Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow
                          -Wno-stringop-overread -Wno-restrict -Wno-dangling-pointer -Wno-mismatched-new-delete)
+  if(ESPMINT_UNITY)
+    target_compile_options(espmint_flags INTERFACE -Wno-subobject-linkage)  # coroutine frames of sources taken for headers
+  endif()
 endif()
 target_compile_definitions(espmint_flags INTERFACE BOOST_ASIO_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED)
 if(CMAKE_BUILD_TYPE STREQUAL "Release")

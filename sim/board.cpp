@@ -1,7 +1,8 @@
 #include "sim/board.hpp"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
+
+#include "sim/digest.hpp"
 
 namespace espmint::sim {
 namespace {
@@ -16,13 +17,6 @@ constexpr std::uint8_t slip_end = 0xc0;
 
 // An unknown stub is taken for a current one.
 constexpr StubRow unknown_stub{"", "unknown", true, true};
-
-std::string sha256_hex(ByteView bytes) {
-  std::array<std::uint8_t, 32> digest{};
-  unsigned length = 0;
-  EVP_Digest(bytes.data(), bytes.size(), digest.data(), &length, EVP_sha256(), nullptr);
-  return to_hex(digest);
-}
 
 const ChipRow* chip_or_first(std::string_view name) {
   const ChipRow* row = chip_row_named(name);
@@ -486,11 +480,11 @@ void Board::start_program(Time at) {
     mode_ = Mode::hung;
     return;
   }
-  std::string digest = sha256_hex(program->bytes);
-  const StubRow* row = known_stub(digest);
+  std::string text_digest = to_hex(digest(EVP_sha256(), program->bytes));
+  const StubRow* row = known_stub(text_digest);
   if (!row)
     warn(
-        fmt::format("unknown stub, text {} B with SHA-256 {}: taken for a current one", program->bytes.size(), digest));
+        fmt::format("unknown stub, text {} B with SHA-256 {}: taken for a current one", program->bytes.size(), text_digest));
   mode_ = Mode::stub;
   slip_.set_limit(Stub::frame_limit);
   Work work;

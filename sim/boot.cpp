@@ -1,24 +1,17 @@
 #include "sim/boot.hpp"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <array>
+
+#include "sim/chips.hpp"
+#include "sim/digest.hpp"
 
 namespace espmint::sim {
 namespace {
 
-constexpr std::uint8_t image_magic = 0xe9;
-constexpr std::size_t image_header = 24, segment_header = 8, digest_bytes = 32;
+constexpr std::size_t image_header = 24, segment_header = 8;
 constexpr std::uint32_t partition_table_at = 0x8000, partition_table_bytes = 0xc00, entry_bytes = 32;
-
-Bytes digest(const EVP_MD* kind, ByteView bytes) {
-  Bytes out(EVP_MAX_MD_SIZE);
-  unsigned length = 0;
-  EVP_Digest(bytes.data(), bytes.size(), out.data(), &length, kind, nullptr);
-  out.resize(length);
-  return out;
-}
 
 /// The bootloader's log lines, coloured and stamped as it prints them.
 class Log {

@@ -25,7 +25,7 @@ constexpr std::array esp32s3_registers{
 };
 
 // Sources: Technical Reference Manual of each chip (memory map, SPI, eFuse, UART); boot text as the ROMs print it.
-constexpr std::array rows{
+constexpr std::array chip_rows{
     ChipRow{.name = "esp32",
             .image_chip_id = 0,
             .bootloader_offset = 0x1000,
@@ -137,10 +137,10 @@ constexpr std::array stubs{
 
 }  // namespace
 
-std::span<const ChipRow> all_chip_rows() { return rows; }
+std::span<const ChipRow> all_chip_rows() { return chip_rows; }
 
 const ChipRow* chip_row_named(std::string_view name) {
-  for (const ChipRow& row : rows)
+  for (const ChipRow& row : chip_rows)
     if (row.name == name) return &row;
   return nullptr;
 }

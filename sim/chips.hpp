@@ -7,6 +7,8 @@
 
 namespace espmint::sim {
 
+constexpr std::uint8_t image_magic = 0xe9;  // the first byte of every app and bootloader
+
 struct RegisterValue {
   std::uint32_t address;
   std::uint32_t value;

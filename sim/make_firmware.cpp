@@ -1,7 +1,6 @@
 #include "sim/make_firmware.hpp"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <bit>
 #include <fstream>
@@ -10,12 +9,13 @@
 #include "base/text.hpp"
 #include "sim/chips.hpp"
 #include "sim/dice.hpp"
+#include "sim/digest.hpp"
 
 namespace espmint::sim {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr std::size_t header_bytes = 24, segment_header_bytes = 8, digest_bytes = 32, app_desc_bytes = 256;
+constexpr std::size_t header_bytes = 24, segment_header_bytes = 8, app_desc_bytes = 256;
 
 /// Where a chip's segments go. Source: Technical Reference Manuals, memory maps; ESP-IDF's linker scripts.
 struct Layout {
@@ -34,14 +34,6 @@ struct Segment {
   std::uint32_t address;
   Bytes data;
 };
-
-Bytes digest(const EVP_MD* kind, ByteView bytes) {
-  Bytes out(EVP_MAX_MD_SIZE);
-  unsigned length = 0;
-  EVP_Digest(bytes.data(), bytes.size(), out.data(), &length, kind, nullptr);
-  out.resize(length);
-  return out;
-}
 
 /// Compresses to about 0.59 of its size, as ESP-IDF apps do: fresh bytes and pieces of what came before, by turns.
 Bytes code_like(Dice& dice, std::size_t bytes) {
@@ -86,7 +78,7 @@ Bytes image(const ChipRow& chip, const Layout& layout, ByteCount flash_size, con
             std::uint32_t entry) {
   // Size codes count 1 MB as 0, 2 MB as 1, 4 MB as 2.
   auto size_code = static_cast<unsigned>(std::bit_width(flash_size >> 20) - 1);
-  Bytes out{0xe9, static_cast<std::uint8_t>(segments.size()), 0x02,
+  Bytes out{image_magic, static_cast<std::uint8_t>(segments.size()), 0x02,
             static_cast<std::uint8_t>(size_code << 4 | layout.frequency_code)};
   put_u32(out, entry);
   append(out, std::array<std::uint8_t, 4>{0xee, 0, 0, 0});  // no write-protect pin; default drive

@@ -1,11 +1,11 @@
 #include "sim/mask_rom.hpp"
 
+#include "sim/chips.hpp"
 #include "sim/slip.hpp"
 
 namespace espmint::sim {
 namespace {
-constexpr std::uint8_t bad_message = 0x05, failed = 0x06, bad_checksum = 0x07, read_too_long = 0x0a;
-constexpr std::uint8_t image_magic = 0xe9;
+constexpr std::uint8_t bad_message = 0x05, failed = 0x06, wrong_checksum = 0x07, read_too_long = 0x0a;
 constexpr std::uint32_t true_crystal_hz = 40'000'000;
 constexpr std::uint32_t rtc_calibration = 0x3ff5'f06c, efuse_ck8m = 0x3ff5'a010;
 // The interpreter's greeting, as the ROM prints it.
@@ -113,7 +113,7 @@ void MaskRom::handle(ByteView frame, Work& work) {
       ByteView data = request->data.subspan(std::min(request->data.size(), block_header));
       if (uploads_.empty() || request->word(1) != upload_next_) return fail(bad_message, work);
       if (data.size() < request->word(0) || block_checksum(data.first(request->word(0))) != request->checksum)
-        return fail(bad_checksum, work);
+        return fail(wrong_checksum, work);
       mem_data(*request);
       return succeed(work);
     }
@@ -158,7 +158,7 @@ void MaskRom::flash_data(const Request& request, Work& work) {
   std::uint32_t bytes = request.word(0);
   if (data.size() < bytes || block_checksum(data.first(bytes)) != request.checksum) {
     block_failed_ = true;
-    return fail(bad_checksum, work);
+    return fail(wrong_checksum, work);
   }
   ++next_block_;
   WriteError error = writer_.write(data.first(bytes), work);

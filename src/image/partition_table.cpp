@@ -51,7 +51,7 @@ std::span<const Keyword> subtypes_of(std::int64_t type) {
   return {};
 }
 
-Fault invalid(std::string what, std::string seen = {}, std::string advice = {}) {
+Fault bad_table(std::string what, std::string seen = {}, std::string advice = {}) {
   return Fault{.code = Code::input_invalid,
                .remedy = Remedy::refuse,
                .what = std::move(what),
@@ -60,7 +60,7 @@ Fault invalid(std::string what, std::string seen = {}, std::string advice = {}) 
 }
 
 Fault at_line(std::size_t line, std::string_view what, std::string seen = {}, std::string advice = {}) {
-  return invalid(fmt::format("partition table, line {}: {}", line, what), std::move(seen), std::move(advice));
+  return bad_table(fmt::format("partition table, line {}: {}", line, what), std::move(seen), std::move(advice));
 }
 
 // ---------------------------------------------------------------- text, as the reference tool (Python) cuts it
@@ -285,7 +285,7 @@ constexpr std::uint32_t flag_encrypted = 1, flag_read_only = 2;
 
 Result<Partition> parse_entry(ByteView entry, std::size_t at) {
   auto damaged = [at](std::string what, std::string seen) {
-    Fault fault = invalid(std::move(what), std::move(seen));
+    Fault fault = bad_table(std::move(what), std::move(seen));
     fault.where.offset = at;
     return fault;
   };
@@ -326,22 +326,22 @@ std::string quoted(const Partition& partition) { return fmt::format("partition '
 Result<void> check_partition(const Partition& p, const PartitionTableOptions& options) {
   std::uint32_t alignment = offset_alignment(p.type);
   if (p.range.at.bytes % alignment != 0)
-    return fail(invalid(fmt::format("{} is not aligned", quoted(p)), fmt::format("offset {:#x}", p.range.at.bytes),
+    return fail(bad_table(fmt::format("{} is not aligned", quoted(p)), fmt::format("offset {:#x}", p.range.at.bytes),
                         fmt::format("it must begin at a multiple of {:#x}", alignment)));
   // Secure boot v1 keeps its signature at the end of a 64 KiB page; else an erase sector is the unit.
   std::uint32_t unit = options.secure == SecureBoot::v1 ? 0x1'0000 : 0x1000;
   if (p.is_app() && p.range.size % unit != 0)
-    return fail(invalid(fmt::format("{} has a size an app cannot have", quoted(p)),
+    return fail(bad_table(fmt::format("{} has a size an app cannot have", quoted(p)),
                         fmt::format("size {:#x}", p.range.size), fmt::format("it must be a multiple of {:#x}", unit)));
   if (p.read_only && (p.is_data(data_subtype_ota) || p.is_data(subtype_coredump)))
     return fail(
-        invalid(fmt::format("{} cannot be readonly", quoted(p)), "the firmware writes OTA data and core dumps"));
+        bad_table(fmt::format("{} cannot be readonly", quoted(p)), "the firmware writes OTA data and core dumps"));
   return ok();
 }
 
 Result<void> check_flash_size(const PartitionTable& table, const PartitionTableOptions& options) {
   if (options.flash_size && table.end() > *options.flash_size)
-    return fail(invalid(fmt::format("the partition table ends at {}, the flash is {}", show_bytes(table.end()),
+    return fail(bad_table(fmt::format("the partition table ends at {}, the flash is {}", show_bytes(table.end()),
                                     show_bytes(*options.flash_size)),
                         {}, "choose a smaller table, or set the flash size that the board has"));
   return ok();
@@ -380,7 +380,7 @@ const Partition* PartitionTable::named(std::string_view name) const {
 
 Result<PartitionTable> parse_partition_csv(std::string_view csv, const PartitionTableOptions& options) {
   if (csv.starts_with("\xef\xbb\xbf")) csv.remove_prefix(3);  // a byte order mark, as Windows editors leave it
-  if (!is_utf8(csv)) return fail(invalid("this partition table is neither binary nor text"));
+  if (!is_utf8(csv)) return fail(bad_table("this partition table is neither binary nor text"));
   std::vector<Row> rows;
   std::size_t number = 0;
   for (std::string_view raw : lines_of(csv)) {
@@ -410,14 +410,14 @@ Result<PartitionTable> parse_partition_table(ByteView binary, const PartitionTab
   for (std::size_t at = 0; at < binary.size(); at += entry_bytes) {
     if (binary.size() - at < entry_bytes)
       return fail(
-          invalid("the partition table is cut short", fmt::format("{} bytes, no multiple of 32", binary.size())));
+          bad_table("the partition table is cut short", fmt::format("{} bytes, no multiple of 32", binary.size())));
     ByteView entry = binary.subspan(at, entry_bytes);
     if (std::all_of(entry.begin(), entry.end(), [](std::uint8_t byte) { return byte == 0xff; })) return table;
     if (options.md5 && get_u16(entry, 0) == md5_magic) {
       Md5 expected = md5_of(digested);
       if (std::equal(expected.begin(), expected.end(), entry.begin() + 16)) continue;
       return fail(
-          invalid("the partition table is damaged",
+          bad_table("the partition table is damaged",
                   fmt::format("its MD5 is {}, its entries have {}", to_hex(entry.subspan(16)), to_hex(expected)),
                   "build or read it again"));
     }
@@ -426,7 +426,7 @@ Result<PartitionTable> parse_partition_table(ByteView binary, const PartitionTab
     table.partitions.push_back(std::move(partition));
   }
   return fail(
-      invalid("the partition table has no end", fmt::format("{} bytes without an erased entry", binary.size())));
+      bad_table("the partition table has no end", fmt::format("{} bytes without an erased entry", binary.size())));
 }
 
 Result<Bytes> build_partition_table(const PartitionTable& table, const PartitionTableOptions& options) {
@@ -442,7 +442,7 @@ Result<Bytes> build_partition_table(const PartitionTable& table, const Partition
   }
   // At least one erased entry must remain: it is the end.
   if (out.size() >= table_bytes)
-    return fail(invalid(fmt::format("{} partitions are too many", table.partitions.size()), {},
+    return fail(bad_table(fmt::format("{} partitions are too many", table.partitions.size()), {},
                         options.md5 ? "94 fit beside the MD5" : "95 fit"));
   out.resize(table_bytes, 0xff);
   return out;
@@ -455,7 +455,7 @@ Result<void> check_partition_table(const PartitionTable& table, const PartitionT
   std::vector<const Partition*> sorted;
   for (const Partition& partition : table.partitions) {
     if (!names.insert(partition.name).second)
-      return fail(invalid(fmt::format("two partitions are named '{}'", partition.name)));
+      return fail(bad_table(fmt::format("two partitions are named '{}'", partition.name)));
     sorted.push_back(&partition);
   }
   // Stable: an empty partition may lie where the next one begins.
@@ -468,11 +468,11 @@ Result<void> check_partition_table(const PartitionTable& table, const PartitionT
     bool in_front = (partition->type == type_bootloader || partition->type == type_partition_table) &&
                     partition->subtype == subtype_primary;
     if (partition->range.at.bytes < first_free && !in_front)
-      return fail(invalid(fmt::format("{} overlaps the partition table", quoted(*partition)),
+      return fail(bad_table(fmt::format("{} overlaps the partition table", quoted(*partition)),
                           fmt::format("it begins at {:#x}", partition->range.at.bytes),
                           fmt::format("{:#x} is the first free offset", first_free)));
     if (before != nullptr && partition->range.at.bytes < before->range.end())
-      return fail(invalid(
+      return fail(bad_table(
           fmt::format("{} overlaps '{}'", quoted(*partition), before->name),
           fmt::format("it begins at {:#x}, that one ends at {:#x}", partition->range.at.bytes, before->range.end())));
     before = partition;
@@ -482,11 +482,11 @@ Result<void> check_partition_table(const PartitionTable& table, const PartitionT
   for (const Partition& partition : table.partitions) {
     if (!partition.is_data(data_subtype_ota)) continue;
     if (otadata != nullptr)
-      return fail(invalid(fmt::format("'{}' and '{}' are both OTA data", otadata->name, partition.name)));
+      return fail(bad_table(fmt::format("'{}' and '{}' are both OTA data", otadata->name, partition.name)));
     otadata = &partition;
   }
   if (otadata != nullptr && otadata->range.size != otadata_size)
-    return fail(invalid(fmt::format("{} holds OTA data and must be 0x2000 bytes", quoted(*otadata)),
+    return fail(bad_table(fmt::format("{} holds OTA data and must be 0x2000 bytes", quoted(*otadata)),
                         fmt::format("size {:#x}", otadata->range.size)));
   return check_flash_size(table, options);
 }

@@ -10,6 +10,9 @@ namespace espmint {
 using Duration = std::chrono::nanoseconds;
 /// A moment on the monotonic clock of the loop.
 using Instant = std::chrono::time_point<std::chrono::steady_clock, Duration>;
+
+/// The machine's clock, for what waits on the kernel and never runs in virtual time.
+inline Instant steady_now() { return std::chrono::steady_clock::now(); }
 /// A moment in UTC; for records and certificates only, no decision compares two of them (DESIGN §5 names the exception).
 using WallTime = std::chrono::sys_seconds;
 

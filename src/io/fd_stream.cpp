@@ -146,7 +146,7 @@ Task<> FdStream::pause(std::shared_ptr<FdStream> self, Duration duration) {
 Task<Result<std::size_t>> FdStream::read_some(std::shared_ptr<FdStream> self, ByteSpan into, Instant deadline) {
   for (;;) {
     CO_TRY(const std::size_t count, self->read_now(into));
-    if (count > 0 || into.empty() || std::chrono::steady_clock::now() >= deadline) co_return count;
+    if (count > 0 || into.empty() || steady_now() >= deadline) co_return count;
     co_await wait(self, Waiter::reader, deadline);
   }
 }
@@ -157,7 +157,7 @@ Task<Result<void>> FdStream::write(std::shared_ptr<FdStream> self, ByteView byte
     CO_TRY(const std::size_t count, self->write_now(bytes));
     bytes = bytes.subspan(count);
     if (count > 0) continue;
-    if (std::chrono::steady_clock::now() >= deadline) {
+    if (steady_now() >= deadline) {
       co_return fail(port_failed(self->name_, "it takes no more bytes",
                                  fmt::format("{} of {} bytes left at the deadline", bytes.size(), all)));
     }

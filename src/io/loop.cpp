@@ -47,7 +47,7 @@ void Loop::spawn(Task<> task) {
 
 // ---- real
 
-Instant RealLoop::now() const { return std::chrono::steady_clock::now(); }
+Instant RealLoop::now() const { return steady_now(); }
 
 WallTime RealLoop::wall() const { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
 

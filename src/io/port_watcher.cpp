@@ -35,8 +35,6 @@ struct Unref {
 template <typename T>
 using Owned = std::unique_ptr<T, Unref>;
 
-Instant now() { return std::chrono::steady_clock::now(); }
-
 /// Every source only says "look again": what is there now is compared with what was there. Three of them, because each
 /// is deaf somewhere: udev in containers, inotify across mount namespaces, and the rescan is slow.
 class SystemPortWatcher final : public PortWatcher {
@@ -112,10 +110,10 @@ class SystemPortWatcher final : public PortWatcher {
     }
     holds_back_ = false;
     for (auto& [name, port] : there) {
-      const auto entry = known_.try_emplace(name, Known{port, inode_of(name), now(), false}).first;
+      const auto entry = known_.try_emplace(name, Known{port, inode_of(name), steady_now(), false}).first;
       Known& known = entry->second;
       if (known.announced) continue;
-      if (::access(name.c_str(), R_OK | W_OK) != 0 && now() - known.first_seen < permission_patience) {
+      if (::access(name.c_str(), R_OK | W_OK) != 0 && steady_now() - known.first_seen < permission_patience) {
         holds_back_ = true;
         continue;
       }

@@ -52,8 +52,6 @@ constexpr Duration command_limit = 3s;  // for the bytes of a command to leave
 constexpr std::size_t read_size = 16 * 1024;
 constexpr std::size_t write_size = 256 * 1024;
 
-Instant now() { return std::chrono::steady_clock::now(); }
-
 /// What the coroutines of one connection share; they hold it, so the port may go first.
 class Line : public std::enable_shared_from_this<Line> {
  public:
@@ -236,14 +234,14 @@ void Line::ask(Command command, ByteView value) {
 }
 
 Task<Result<bool>> Line::wait_for(std::shared_ptr<Line> self, std::vector<Setting> settings, Duration limit) {
-  const Instant deadline = now() + limit;
+  const Instant deadline = steady_now() + limit;
   for (;;) {
     const bool all = std::all_of(settings.begin(), settings.end(),
                                  [&](Setting setting) { return self->answer_to(setting).has_value(); });
     if (all) co_return true;
     CO_TRY(const bool heard, self->pump());
     if (heard) continue;
-    if (now() >= deadline) co_return false;
+    if (steady_now() >= deadline) co_return false;
     const Waiting waiting(self->waiting_);
     co_await FdStream::wait(self->stream_, FdStream::Waiter::control, deadline);
   }
@@ -256,14 +254,14 @@ Task<Result<Duration>> Line::negotiate(std::shared_ptr<Line> self) {
     append_negotiation(self->queued_, do_it, name);
     self->options_[name] = Option{Agreed::asked, Agreed::asked, false};
   }
-  CO_TRY(co_await send_queued(self, now() + negotiation_limit));
+  CO_TRY(co_await send_queued(self, steady_now() + negotiation_limit));
 
-  const Instant deadline = now() + negotiation_limit;
+  const Instant deadline = steady_now() + negotiation_limit;
   const Option& com_port = self->options_[option_com_port];
   while (com_port.ours != Agreed::yes && com_port.theirs != Agreed::yes) {
     CO_TRY(const bool heard, self->pump());
     if (heard) continue;
-    if (com_port.refused || now() >= deadline) {
+    if (com_port.refused || steady_now() >= deadline) {
       Fault fault = port_failed(self->name(), "the server does not speak RFC 2217",
                                 com_port.refused ? "it refused COM-PORT-OPTION" : "no answer within 3 s");
       fault.remedy = Remedy::refuse;
@@ -274,7 +272,7 @@ Task<Result<Duration>> Line::negotiate(std::shared_ptr<Line> self) {
   }
 
   // 115200 8N1 without flow control, and no news of modem and line state: nobody here reads them.
-  const Instant asked = now();
+  const Instant asked = steady_now();
   const std::array<std::uint8_t, 4> baud{0x00, 0x01, 0xc2, 0x00};
   self->ask(set_baudrate, baud);
   self->ask(set_datasize, 8);
@@ -283,14 +281,14 @@ Task<Result<Duration>> Line::negotiate(std::shared_ptr<Line> self) {
   self->ask(set_control, no_flow_control);
   self->ask(set_linestate_mask, 0);
   self->ask(set_modemstate_mask, 0);
-  CO_TRY(co_await send_queued(self, now() + negotiation_limit));
+  CO_TRY(co_await send_queued(self, steady_now() + negotiation_limit));
   std::vector<Setting> expected{Setting::baud, Setting::data_bits, Setting::parity, Setting::stop_bits};
   CO_TRY(const bool answered, co_await wait_for(self, std::move(expected), negotiation_limit));
   // A server may be silent about what cannot be otherwise; about the speed it must speak.
   if (!answered && !self->answer_to(Setting::baud)) {
     co_return fail(port_failed(self->name(), "the server does not set the speed", "no answer within 3 s"));
   }
-  co_return now() - asked;
+  co_return steady_now() - asked;
 }
 
 Task<Result<std::size_t>> Line::read_some(std::shared_ptr<Line> self, ByteSpan into, Instant deadline) {
@@ -304,7 +302,7 @@ Task<Result<std::size_t>> Line::read_some(std::shared_ptr<Line> self, ByteSpan i
     }
     CO_TRY(const bool heard, self->pump());
     if (heard) continue;
-    if (now() >= deadline) co_return std::size_t{0};
+    if (steady_now() >= deadline) co_return std::size_t{0};
     const Waiting waiting(self->waiting_);
     co_await FdStream::wait(self->stream_, FdStream::Waiter::reader, deadline);
   }
@@ -326,7 +324,7 @@ Task<Result<void>> Line::write(std::shared_ptr<Line> self, ByteView bytes, Insta
   }
   while (!self->queued_.empty()) {
     const Bytes commands = std::exchange(self->queued_, {});
-    CO_TRY(co_await FdStream::write(self->stream_, commands, now() + command_limit));
+    CO_TRY(co_await FdStream::write(self->stream_, commands, steady_now() + command_limit));
   }
   turn.done();
   co_return ok();
@@ -342,7 +340,7 @@ Task<Result<void>> Line::set_baud(std::shared_ptr<Line> self, Baud baud) {
   };
   self->answer_to(Setting::baud).reset();
   self->ask(set_baudrate, wire);
-  CO_TRY(co_await send_queued(self, now() + command_limit));
+  CO_TRY(co_await send_queued(self, steady_now() + command_limit));
   std::vector<Setting> expected{Setting::baud};
   CO_TRY(const bool answered, co_await wait_for(self, std::move(expected), negotiation_limit));
   if (!answered) co_return fail(refused("the server does not answer"));
@@ -367,7 +365,7 @@ Task<Result<void>> Line::set_lines(std::shared_ptr<Line> self, std::optional<boo
     self->ask(set_control, change.value);
     if (self->confirms(change.setting)) expected.push_back(change.setting);
   }
-  CO_TRY(co_await send_queued(self, now() + command_limit));
+  CO_TRY(co_await send_queued(self, steady_now() + command_limit));
   if (expected.empty()) co_return ok();
   CO_TRY(const bool answered, co_await wait_for(self, expected, answer_limit));
   for (const Change& change : changes) {
@@ -390,7 +388,7 @@ Task<Result<void>> Line::set_lines(std::shared_ptr<Line> self, std::optional<boo
 Task<Result<void>> Line::discard_input(std::shared_ptr<Line> self) {
   self->answer_to(Setting::purge).reset();
   self->ask(purge_data, purge_receive_buffer);
-  CO_TRY(co_await send_queued(self, now() + command_limit));
+  CO_TRY(co_await send_queued(self, steady_now() + command_limit));
   // What was sent before the answer was there before the purge: dropping all of it up to the answer is exact.
   if (self->confirms(Setting::purge)) {
     std::vector<Setting> expected{Setting::purge};

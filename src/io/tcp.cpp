@@ -154,7 +154,7 @@ Result<NetworkName> parse_network_name(const std::string& name) {
 
 Task<Result<Connection>> connect_tcp(asio::io_context& context, NetworkName name) {
   CO_TRY(const auto endpoints, co_await resolve(context, name));
-  const Instant limit = std::chrono::steady_clock::now() + connect_limit;
+  const Instant limit = steady_now() + connect_limit;
   std::string seen = "no address";
   for (const auto& entry : endpoints) {
     const auto socket = std::make_shared<tcp::socket>(context);
@@ -163,11 +163,11 @@ Task<Result<Connection>> connect_tcp(asio::io_context& context, NetworkName name
       boost::system::error_code ignored;
       if (!cancelled) socket->close(ignored);
     });
-    const Instant start = std::chrono::steady_clock::now();
+    const Instant start = steady_now();
     const tcp::endpoint endpoint = entry.endpoint();
     auto [error] = co_await socket->async_connect(endpoint, asio::as_tuple(asio::use_awaitable));
     timer.cancel();
-    const Duration took = std::chrono::steady_clock::now() - start;
+    const Duration took = steady_now() - start;
     if (!error) {
       FileHandle handle{socket->release(error)};
       if (error) co_return fail(port_failed(name.name, "the connection cannot be taken over", error.message()));
@@ -176,7 +176,7 @@ Task<Result<Connection>> connect_tcp(asio::io_context& context, NetworkName name
       co_return Connection{std::move(stream), took};
     }
     seen = error == asio::error::operation_aborted ? "no answer within 5 s" : error.message();
-    if (std::chrono::steady_clock::now() >= limit) break;
+    if (steady_now() >= limit) break;
   }
   co_return fail(unreachable(name, std::move(seen)));
 }

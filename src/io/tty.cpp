@@ -109,13 +109,13 @@ class TtyPort final : public Port {
   static Task<Result<void>> set_baud_on(std::shared_ptr<FdStream> stream, Baud baud) {
     // tcdrain would hold up every slot. The queue's length is asked for instead; what is left in the adapter's own FIFO
     // is a few milliseconds at most, and the change below waits for that.
-    const Instant limit = std::chrono::steady_clock::now() + drain_limit;
+    const Instant limit = steady_now() + drain_limit;
     for (;;) {
       if (!stream->is_open()) co_return fail(port_gone(stream->name(), "it was closed"));
       int queued_bytes = 0;
       if (::ioctl(stream->fd(), TIOCOUTQ, &queued_bytes) != 0) co_return fail(port_fault(stream->name(), errno));
       if (queued_bytes == 0) break;
-      if (std::chrono::steady_clock::now() >= limit) {
+      if (steady_now() >= limit) {
         co_return fail(port_failed(stream->name(), "what was written does not leave",
                                    fmt::format("{} bytes queued after 5 s", queued_bytes)));
       }

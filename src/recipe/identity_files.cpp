@@ -10,7 +10,7 @@
 namespace espmint {
 namespace {
 
-constexpr std::array<std::string_view, 7> words{"certificate", "private_key", "root_ca", "id", "mac", "mac:upper", "mac:colon"};
+constexpr std::array<std::string_view, 7> placeholders{"certificate", "private_key", "root_ca", "id", "mac", "mac:upper", "mac:colon"};
 
 std::string upper(std::string text) {
   for (char& c : text)
@@ -74,9 +74,9 @@ std::string check_template(std::string_view text) {
     std::size_t end = word_end(text, at);
     if (end == std::string_view::npos) continue;
     std::string_view word = text.substr(at + 1, end - at - 1);
-    if (std::find(words.begin(), words.end(), word) != words.end()) continue;
-    std::string meant = nearest(word, words);
-    return fmt::format("{{{}}} stands for nothing{}", word, meant.empty() ? fmt::format("; known are {{{}}}", fmt::join(words, "}, {")) : "; did you mean {" + meant + "}?");
+    if (std::find(placeholders.begin(), placeholders.end(), word) != placeholders.end()) continue;
+    std::string meant = nearest(word, placeholders);
+    return fmt::format("{{{}}} stands for nothing{}", word, meant.empty() ? fmt::format("; known are {{{}}}", fmt::join(placeholders, "}, {")) : "; did you mean {" + meant + "}?");
   }
   return {};
 }
