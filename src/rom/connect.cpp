@@ -168,6 +168,8 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
   }
 }
 
+bool banner_heard(const Loader& loader) { return !strap_line(loader.heard()).empty(); }
+
 Task<Result<void>> reset_into_application(Port& port, Clock& clock) {
   static constexpr std::array steps{
       LineStep{What::dtr, false, false, 0ms},

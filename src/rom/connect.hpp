@@ -36,6 +36,10 @@ struct ConnectOptions {
 /// in `seen`), port faults.
 Task<Result<void>> connect(Loader&, ConnectOptions = {});
 
+/// Whether the board printed a ROM's boot banner since the last start_over(): proof that a reset reached it. Chips whose
+/// banner is switched off by eFuse or strap print none.
+[[nodiscard]] bool banner_heard(const Loader&);
+
 /// Lets the application run: EN low for 100 ms with IO0 high. Fault no_reset_lines.
 Task<Result<void>> reset_into_application(Port&, Clock&);
 

@@ -306,7 +306,16 @@ Task<Result<void>> BoardRun::evidence() {
                     "Use a port with DTR and RTS wired to EN and IO0"});
   }
   CO_TRY(co_await port_.set_dtr_rts(false, false));  // faults with no_reset_lines on a port without them
+  stub_wrote_ = stub_wrote_ || loader_.speaker() == Speaker::stub;
   CO_TRY(BoardInfo again, co_await connect_and_identify());
+  // A ROM that answers where a stub did was reset; a ROM that was there all along may have been left as it was, by lines
+  // that lead nowhere.
+  if (!stub_wrote_ && !banner_heard(loader_)) {
+    Fault fault{Code::no_reset_lines, Remedy::refuse, "nothing shows that the board was reset, so nothing proves what it holds"};
+    fault.seen = "its ROM answers, but printed no boot message";
+    fault.advice = "Use a port with DTR and RTS wired to EN and IO0, or flash through the stub";
+    co_return fail(std::move(fault));
+  }
   CO_TRY(co_await read_flash_id(loader_, again));
   if (again.flash_id != board_->flash_id) co_return fail(board_changed(board_->mac, again.mac));
   CO_TRY(Md5 on_board, co_await flash_md5(loader_, station_.plan.identity->partition.range));

@@ -90,6 +90,7 @@ class BoardRun {
   Secret kept_key_;  // only where the recipe saves private keys
   bool keeps_identity_ = false;  // VERIFIED before: nothing minted, nothing exposed
   bool exposed_ = false, written_ = false, verified_ = false;
+  bool stub_wrote_ = false;  // a ROM that answers afterwards was reset
   std::string evidence_method_, evidence_detail_;
   RunOutcome outcome_;
 };

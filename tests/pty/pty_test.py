@@ -234,11 +234,11 @@ class PtyTest(unittest.TestCase):
         self.assertEqual(board.flash(0x8000, 28000), self.first.read_bytes())
         self.assertEqual(board.flash(0x10000, 70001), self.second.read_bytes())
 
-    def prepare(self, board, **how):
+    def prepare(self, board, *options, **how):
         if not (self.folder / "firmware").exists():
             subprocess.run([PROGRAM, "sim", "firmware", "--app-size", "64K", str(self.folder / "firmware")], check=True,
                            capture_output=True)
-        lines = self.espmint(board, "prepare", "--firmware", self.folder / "firmware", **how)
+        lines = self.espmint(board, "prepare", "--firmware", self.folder / "firmware", *options, **how)
         return [line for line in lines if line.get("event") == "done"][-1]
 
     def into_download_mode(self, board):
@@ -387,6 +387,15 @@ class BehindAnEmulator(PtyTest):
         self.assertEqual(fault["code"], "no-reset-lines", fault)
         info, = self.espmint(board, "board", "info", "--no-reset")
         self.assertEqual(info["mac"], board.mac)
+
+    def test_is_not_taken_in_by_a_rom_that_no_line_resets(self):
+        # The ROM waits in download mode and answers at once: that is no reset, and evidence without one is none.
+        board = self.board(emulator={})
+        self.into_download_mode(board)
+        board.deaf_to_lines = True
+        done = self.prepare(board, "--no-stub", expect=1)
+        self.assertEqual((done["verdict"], done["code"]), ("WRITTEN", "no-reset-lines"), done)
+        self.assertIn("boot message", done["fault"])
 
     def test_meets_its_own_stub_again_on_a_plain_pty(self):
         board = self.board(emulator={})
