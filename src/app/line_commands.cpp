@@ -130,7 +130,7 @@ Result<Exit> work(const LineCommand& command) {
   TRY(auto ledger, Ledger::open(product_folder(command.settings, plan.product), ledger_options, loop));
 
   auto entropy = make_system_entropy();
-  auto pool = make_thread_pool(2);
+  auto pool = make_thread_pool(2, PoolManners::yielding);
   auto ledger_pool = make_thread_pool(1);
   StubLibrary stubs = command.no_stub ? StubLibrary{} : load_stubs(command.settings);
   bool has_stub = stubs.count(plan.chip->id) > 0;

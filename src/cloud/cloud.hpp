@@ -24,8 +24,11 @@ class Cloud {
   [[nodiscard]] virtual std::string root_ca_pem() const = 0;
 };
 
-/// Whether an issuer's answer is for what was asked: the request is whole, names the device, and its key is the
-/// certificate's. Stand-ins for clouds are known that answer with another key. Fault certificate_invalid.
-Result<void> check_answer(const Certificate& answer, ByteView csr_der, std::string_view device_id);
+/// The request, when it is whole and names the device. Before the signature and not only after it: what was signed for
+/// the wrong name would exist. Fault certificate_invalid (stop_line).
+Result<CertificateRequest> request_for(std::string_view device_id, ByteView csr_der);
+/// Whether an issuer's answer is for what was asked: the certificate's key is the request's. Stand-ins for clouds are
+/// known that answer with another key. Fault certificate_invalid (stop_line).
+Result<void> check_answer(const Certificate& answer, const CertificateRequest&);
 
 }  // namespace espmint

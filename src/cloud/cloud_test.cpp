@@ -29,7 +29,7 @@ Task<> activate_into(Cloud& cloud, Sha256 certificate, std::optional<Result<void
 class ConfusedSigner final : public Signer {
  public:
   explicit ConfusedSigner(Signer& real) : real_(real) {}
-  Result<Certificate> sign(ByteView csr, ByteView serial) override {
+  Result<Certificate> sign(const CertificateRequest& csr, ByteView serial) override {
     TRY(Certificate right, real_.sign(csr, serial));
     std::swap(right, last_);
     return right.der.empty() ? last_ : right;
@@ -45,7 +45,7 @@ class ConfusedSigner final : public Signer {
 class ForeignRoot final : public Signer {
  public:
   ForeignRoot(Signer& real, Certificate claimed) : real_(real), claimed_(std::move(claimed)) {}
-  Result<Certificate> sign(ByteView csr, ByteView serial) override { return real_.sign(csr, serial); }
+  Result<Certificate> sign(const CertificateRequest& csr, ByteView serial) override { return real_.sign(csr, serial); }
   [[nodiscard]] const Certificate& root() const override { return claimed_; }
 
  private:

@@ -11,13 +11,9 @@ Fault answer_fault(std::string what, std::string seen) {
 }
 
 Result<Certificate> sign_for(Signer& signer, std::string_view device_id, ByteView csr_der, ByteView serial) {
-  // Before the signature and not only after it: what was signed for the wrong name would exist.
-  TRY(CertificateRequest request, parse_csr(csr_der));
-  if (request.common_name != device_id)
-    return fail(
-        answer_fault("the certificate request is for another device", "CN " + escape_controls(request.common_name)));
-  TRY(Certificate certificate, signer.sign(csr_der, serial));
-  TRY(check_answer(certificate, csr_der, device_id));
+  TRY(CertificateRequest request, request_for(device_id, csr_der));
+  TRY(Certificate certificate, signer.sign(request, serial));
+  TRY(check_answer(certificate, request));
   if (!is_issued_by(certificate, signer.root()))
     return fail(answer_fault("the new certificate does not chain to its root", "root CN " + signer.root().common_name));
   return certificate;
@@ -25,11 +21,15 @@ Result<Certificate> sign_for(Signer& signer, std::string_view device_id, ByteVie
 
 }  // namespace
 
-Result<void> check_answer(const Certificate& answer, ByteView csr_der, std::string_view device_id) {
+Result<CertificateRequest> request_for(std::string_view device_id, ByteView csr_der) {
   TRY(CertificateRequest request, parse_csr(csr_der));
   if (request.common_name != device_id)
     return fail(
         answer_fault("the certificate request is for another device", "CN " + escape_controls(request.common_name)));
+  return request;
+}
+
+Result<void> check_answer(const Certificate& answer, const CertificateRequest& request) {
   if (answer.public_key_der != request.public_key_der)
     return fail(
         answer_fault("the issuer's certificate is for another key than the request", "serial " + answer.serial));

@@ -24,7 +24,7 @@ struct Issuer {
   TestFolder folder;
   LocalCa ca = *LocalCa::init(folder / "ca", "Test CA", now);
   Certificate issue(KeyKind kind, const std::string& id) {
-    return *ca.sign(*build_csr(*mint_key(kind), id), *mint_serial());
+    return *ca.sign(*parse_csr(*build_csr(*mint_key(kind), id)), *mint_serial());
   }
 };
 
@@ -117,14 +117,14 @@ TEST(Leaf, IsNoIssuerAndARootIssuesItself) {
 TEST(Leaf, CarriesTheSerialThatWasDrawnBefore) {
   Issuer issuer;
   Bytes serial = *mint_serial();
-  Certificate leaf = *issuer.ca.sign(*build_csr(*mint_key(KeyKind::ec_p256), "x"), serial);
+  Certificate leaf = *issuer.ca.sign(*parse_csr(*build_csr(*mint_key(KeyKind::ec_p256), "x")), serial);
   EXPECT_EQ(leaf.serial, to_hex(serial));
-  Bytes csr = *build_csr(*mint_key(KeyKind::ec_p256), "x");
+  CertificateRequest request = *parse_csr(*build_csr(*mint_key(KeyKind::ec_p256), "x"));
   Bytes negative = serial, short_in_der = serial;
   negative[0] |= 0x80;
   short_in_der[0] = 0;
   for (const Bytes& bad : {negative, short_in_der, Bytes(21, 1), Bytes{}, Bytes(20, 0)})
-    EXPECT_EQ(issuer.ca.sign(csr, bad).error().code, Code::certificate_invalid) << to_hex(bad);
+    EXPECT_EQ(issuer.ca.sign(request, bad).error().code, Code::certificate_invalid) << to_hex(bad);
 }
 
 TEST(Serial, IsAlwaysTwentyOctetsAndNeverTheSame) {

@@ -74,9 +74,9 @@ bool is_issued_by(const Certificate& leaf, const Certificate& issuer);
 class Signer {
  public:
   virtual ~Signer() = default;
-  /// Serial: 20 octets, at least 64 random bits, drawn before (mint_serial). The CSR's own signature is checked first;
-  /// of what it asks only the CN and the key are taken. Faults: certificate_invalid (request or serial), key_failed.
-  virtual Result<Certificate> sign(ByteView csr_der, ByteView serial) = 0;
+  /// Of what the request asks only the CN and the key are taken. Serial: 20 octets, at least 64 random bits, drawn
+  /// before (mint_serial). Faults: certificate_invalid (request or serial), key_failed.
+  virtual Result<Certificate> sign(const CertificateRequest&, ByteView serial) = 0;
   [[nodiscard]] virtual const Certificate& root() const = 0;
 };
 

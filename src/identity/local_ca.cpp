@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/text.hpp"
 #include "base/units.hpp"
 #include "identity/openssl.hpp"
 #include "io/file.hpp"
@@ -164,17 +165,21 @@ Result<LocalCa> LocalCa::open(const fs::path& folder, WallTime now) {
   return LocalCa{std::move(key), std::move(*root), std::move(issuer)};
 }
 
-Result<Certificate> LocalCa::sign(ByteView csr_der, ByteView serial) {
+Result<Certificate> LocalCa::sign(const CertificateRequest& request, ByteView serial) {
   ErrorsEndHere errors;
   if (serial.size() != 20 || serial[0] == 0 || serial[0] >= 0x80) {
     Fault fault{Code::certificate_invalid, Remedy::refuse, "a serial has 20 octets and is positive"};
     fault.seen = to_hex(serial.first(std::min<std::size_t>(serial.size(), 32)));
     return fail(std::move(fault));
   }
-  TRY(CertificateRequest request, parse_csr(csr_der));
   OwnedName subject = name_of_one(request.common_name);
   const unsigned char* at = request.public_key_der.data();
   OwnedKey public_key{d2i_PUBKEY(nullptr, &at, static_cast<long>(request.public_key_der.size()))};
+  if (!subject || !public_key) {
+    Fault fault{Code::certificate_invalid, Remedy::refuse, "the request names no device or holds no key"};
+    fault.seen = escape_controls(request.common_name.substr(0, 80));
+    return fail(std::move(fault));
+  }
   TRY(OwnedCertificate leaf, build_certificate({serial, subject.get(), public_key.get(), issuer_.get(),
                                                 X509_get0_notBefore(issuer_.get()), X509_get0_notAfter(issuer_.get())},
                                                key_.get()));

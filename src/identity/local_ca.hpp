@@ -21,7 +21,7 @@ class LocalCa final : public Signer {
   static Result<LocalCa> open(const std::filesystem::path& folder, WallTime now);
 
   /// Leaves run from the CA's notBefore to the CA's notAfter, so that a wrong clock makes no dead boards.
-  Result<Certificate> sign(ByteView csr_der, ByteView serial) override;
+  Result<Certificate> sign(const CertificateRequest&, ByteView serial) override;
   [[nodiscard]] const Certificate& root() const override { return root_; }
 
  private:

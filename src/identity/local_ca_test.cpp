@@ -37,7 +37,7 @@ TEST(LocalCa, SignsUnderAClockThatIsBehind) {
   ASSERT_TRUE(LocalCa::init(folder / "ca", "x", now));
   auto ca = LocalCa::open(folder / "ca", WallTime{});
   ASSERT_TRUE(ca) << "1970: a machine without a battery before its first NTP answer";
-  Certificate leaf = *ca->sign(*build_csr(*mint_key(KeyKind::ec_p256), "x"), *mint_serial());
+  Certificate leaf = *ca->sign(*parse_csr(*build_csr(*mint_key(KeyKind::ec_p256), "x")), *mint_serial());
   EXPECT_EQ(leaf.not_before, now);
 }
 
@@ -79,7 +79,7 @@ TEST(LocalCa, NamesTheCommandThatMakesOne) {
 TEST(LocalCa, FinishesAnInterruptedInitWithTheSameKey) {
   TestFolder folder;
   LocalCa first = *LocalCa::init(folder / "ca", "x", now);
-  Certificate leaf = *first.sign(*build_csr(*mint_key(KeyKind::ec_p256), "board"), *mint_serial());
+  Certificate leaf = *first.sign(*parse_csr(*build_csr(*mint_key(KeyKind::ec_p256), "board")), *mint_serial());
   fs::remove(folder / "ca/ca.cert.pem");
   EXPECT_EQ(LocalCa::open(folder / "ca", now).error().code, Code::ca_invalid)
       << "a lost certificate is not for a run to replace";
@@ -101,7 +101,7 @@ TEST(LocalCa, RefusesALeafInTheRootsPlace) {
   TestFolder folder;
   LocalCa ca = *LocalCa::init(folder / "ca", "x", now);
   auto key = mint_key(KeyKind::ec_p256);
-  Certificate leaf = *ca.sign(*build_csr(*key, "board"), *mint_serial());
+  Certificate leaf = *ca.sign(*parse_csr(*build_csr(*key, "board")), *mint_serial());
   fs::create_directory(folder / "other");
   ASSERT_TRUE(create_file(folder / "other/ca.key.pem", key->pem()->reveal(), FileMode::owner_only));
   ASSERT_TRUE(create_file(folder / "other/ca.cert.pem", as_bytes(leaf.pem)));

@@ -1,5 +1,8 @@
 #include "io/pool.hpp"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <boost/asio/thread_pool.hpp>
 
 namespace espmint {
@@ -7,13 +10,25 @@ namespace {
 
 class ThreadPool final : public Pool {
  public:
-  explicit ThreadPool(unsigned threads) : pool_(threads == 0 ? 1 : threads) {}
+  ThreadPool(unsigned threads, PoolManners manners) : pool_(threads == 0 ? 1 : threads), manners_(manners) {}
   // Asio's own destructor would drop what is queued; here all of it still runs.
   ~ThreadPool() override { pool_.join(); }
-  void post(std::function<void()> work) override { boost::asio::post(pool_, std::move(work)); }
+  void post(std::function<void()> work) override {
+    boost::asio::post(pool_, [manners = manners_, work = std::move(work)] {
+      if (manners == PoolManners::yielding) yield_from_now_on();
+      work();
+    });
+  }
 
  private:
+  /// Of the calling thread; Linux counts niceness by thread.
+  static void yield_from_now_on() {
+    thread_local const bool done = setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 10) == 0;
+    (void)done;  // refused: it goes on as it is
+  }
+
   boost::asio::thread_pool pool_;
+  PoolManners manners_;
 };
 
 class InlinePool final : public Pool {
@@ -23,7 +38,9 @@ class InlinePool final : public Pool {
 
 }  // namespace
 
-std::unique_ptr<Pool> make_thread_pool(unsigned threads) { return std::make_unique<ThreadPool>(threads); }
+std::unique_ptr<Pool> make_thread_pool(unsigned threads, PoolManners manners) {
+  return std::make_unique<ThreadPool>(threads, manners);
+}
 std::unique_ptr<Pool> make_inline_pool() { return std::make_unique<InlinePool>(); }
 
 }  // namespace espmint

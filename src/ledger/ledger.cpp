@@ -67,12 +67,16 @@ std::string_view name_of(KeyState state) {
 Result<Store::Change> Store::Change::begin(Store& store) {
   if (store.options_.mode == LedgerOptions::Mode::read) return fail(refused("the ledger was opened for reading only"));
   if (store.broken_) return fail(*store.broken_);
-  TRY(store.db_.run("BEGIN IMMEDIATE"));
+  if (!store.together_) TRY(store.db_.run("BEGIN IMMEDIATE"));
   return Change{store};
 }
 
 Store::Change::~Change() {
-  if (store_) store_->db_.roll_back();
+  if (!store_) return;
+  if (outer_)
+    outer_->spoiled_ = true;
+  else
+    store_->db_.roll_back();
 }
 
 Result<std::int64_t> Store::Change::log(std::string_view event, const std::string& device_id, Detail detail) {
@@ -96,6 +100,12 @@ Result<std::int64_t> Store::Change::log(std::string_view event, const std::strin
 
 Result<void> Store::Change::commit() {
   Store& store = *store_;
+  if (outer_) {
+    store_ = nullptr;
+    outer_->tail_ = tail_;
+    return ok();
+  }
+  if (spoiled_) return fail(refused("a transition that was to go with others failed"));
   reach_crash_point("before commit");
   TRY(store.db_.run("COMMIT"));
   store_ = nullptr;
@@ -107,6 +117,15 @@ Result<void> Store::Change::commit() {
   TRY(std::move(moved));
   reach_crash_point("after head");
   return ok();
+}
+
+Result<void> Store::together(const std::function<Result<void>()>& steps) {
+  TRY(Change change, Change::begin(*this));
+  Change* before = std::exchange(together_, &change);
+  Result<void> end = steps();
+  together_ = before;
+  TRY(std::move(end));
+  return change.commit();
 }
 
 // ---- shared steps

@@ -168,6 +168,9 @@ class Ledger {
   /// EXPOSED or WRITTEN whose key is gone: certificate BURNED; the board keeps its id and may be reserved again.
   virtual Result<void> burn(const Attempt&, std::string_view why) = 0;
   virtual Result<void> record_run(const RunRecord&) = 0;
+  /// The transitions that `steps` makes become durable in one commit, all or none: for those that nothing happens
+  /// between. A step's fault must be returned.
+  virtual Result<void> together(const std::function<Result<void>()>& steps) = 0;
 
   // ---- reading
   virtual Result<std::vector<DeviceRecord>> devices() = 0;

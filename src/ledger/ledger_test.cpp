@@ -48,6 +48,30 @@ TEST_F(LedgerRules, OneBoardPassesEveryStateInOrder) {
   EXPECT_EQ(device->updated, "2026-11-21T00:00:00Z");
 }
 
+TEST_F(LedgerRules, TransitionsThatGoTogetherAreAllThereOrNone) {
+  Attempt attempt = reserve_board(*ledger, 1);
+  CertificateRecord record = certificate_of(attempt.number);
+  auto before = must(ledger->verify_audit()).rows;
+  auto half = ledger->together([&]() -> Result<void> {
+    TRY(ledger->record_certificate(attempt, record));
+    return ledger->settle(attempt, "activate", "done");  // there is no such intent yet
+  });
+  EXPECT_EQ(fault_of(half).code, Code::ledger_refused);
+  EXPECT_EQ(must(ledger->verify_audit()).rows, before);
+  EXPECT_TRUE(must(ledger->open_intents()).empty());
+  auto unsaid = ledger->together([&]() -> Result<void> {
+    (void)ledger->settle(attempt, "activate", "done");
+    return ok();
+  });
+  EXPECT_EQ(fault_of(unsaid).code, Code::ledger_refused) << "a fault that nobody returned";
+  EXPECT_OK(ledger->together([&]() -> Result<void> {
+    TRY(ledger->record_certificate(attempt, record));
+    return ledger->settle(attempt, "enrol", "done");
+  }));
+  EXPECT_EQ(must(ledger->verify_audit()).rows, before + 2);
+  EXPECT_EQ(must(ledger->verify_audit()).broken_at, std::nullopt);
+}
+
 TEST_F(LedgerRules, NoStepIsSkippedRepeatedOrTakenBack) {
   Attempt attempt = reserve_board(*ledger, 1);
   CertificateRecord record = certificate_of(attempt.number);

@@ -3,13 +3,16 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <sstream>
+
+#include "base/text.hpp"
 
 namespace espmint {
 namespace {
 
 // The rules are written twice on purpose: the transitions refuse with a sentence for a person, these refuse whoever
 // writes past them. Every row that changes names the audit row that says so (`audit`), so no change goes without one.
-constexpr const char* schema = R"sql(
+constexpr std::string_view schema = R"sql(
 CREATE TABLE meta(
   key   TEXT PRIMARY KEY,
   value TEXT NOT NULL
@@ -180,31 +183,39 @@ CREATE TRIGGER run_is_fixed BEFORE UPDATE ON run BEGIN SELECT RAISE(ABORT, 'a ru
 CREATE TRIGGER run_stays BEFORE DELETE ON run BEGIN SELECT RAISE(ABORT, 'a run is written once'); END;
 )sql";
 
-/// Type and name of everything in the schema, with its text.
-Result<std::map<std::string, std::string>> objects_of(Database& db) {
-  std::map<std::string, std::string> out;
-  TRY(db.each("SELECT type || ' ' || name, sql FROM sqlite_master WHERE sql IS NOT NULL", {},
-              [&](const Row& row) { out[row.text(0)] = row.text(1); }));
+/// Type and name of everything in the schema ("table audit"), with the text from its CREATE on.
+std::map<std::string, std::string_view> wanted_objects() {
+  std::map<std::string, std::string_view> out;
+  for (std::size_t at = 0; (at = schema.find("\nCREATE ", at)) != std::string_view::npos;) {
+    std::string_view text = schema.substr(++at);
+    std::istringstream words{std::string{text.substr(0, text.find_first_of("(\n"))}};
+    std::string word, kind, name;
+    words >> word >> kind;
+    if (kind == "UNIQUE") words >> kind;
+    words >> name;
+    out[lower(kind) + " " + name] = trim(text.substr(0, std::min(text.find("\n\n"), text.find("\nCREATE "))));
+  }
   return out;
 }
 
 }  // namespace
 
 Result<void> create_schema(Database& db) {
-  TRY(db.script(schema));
+  TRY(db.script(std::string{schema}));
   return db.script(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {};", ledger_application_id,
                                ledger_schema_version));
 }
 
 Result<std::string> difference_of_schema(Database& db) {
-  TRY(Database model, Database::open({}, Database::Mode::read_write));
-  TRY(create_schema(model));
-  TRY(auto wanted, objects_of(model));
-  TRY(auto found, objects_of(db));
-  for (const auto& [name, sql] : wanted) {
+  // SQLite keeps the text of every CREATE as it was written, so it is compared with ours as text.
+  std::map<std::string, std::string> found;
+  TRY(db.each("SELECT type || ' ' || name, sql FROM sqlite_master WHERE sql IS NOT NULL", {},
+              [&](const Row& row) { found[row.text(0)] = row.text(1) + ";"; }));
+  auto wanted = wanted_objects();
+  for (const auto& [name, text] : wanted) {
     auto at = found.find(name);
     if (at == found.end()) return name + " is missing";
-    if (at->second != sql) return name + " was changed";
+    if (text != at->second) return name + " was changed";
   }
   for (const auto& [name, sql] : found)
     if (!wanted.contains(name) && !name.starts_with("table sqlite_")) return name + " was added";

@@ -80,6 +80,7 @@ class Store final : public Ledger {
   Result<void> release(const Attempt&, std::string_view why) override;
   Result<void> burn(const Attempt&, std::string_view why) override;
   Result<void> record_run(const RunRecord&) override;
+  Result<void> together(const std::function<Result<void>()>& steps) override;
   Result<std::vector<DeviceRecord>> devices() override;
   Result<std::optional<DeviceRecord>> device(const std::string& id_or_mac) override;
   Result<std::vector<RunRecord>> runs() override;
@@ -91,7 +92,8 @@ class Store final : public Ledger {
   class Change {
    public:
     static Result<Change> begin(Store&);
-    Change(Change&& other) noexcept : store_(std::exchange(other.store_, nullptr)), tail_(std::move(other.tail_)) {}
+    Change(Change&& other) noexcept
+        : store_(std::exchange(other.store_, nullptr)), outer_(other.outer_), tail_(std::move(other.tail_)) {}
     Change& operator=(Change&&) = delete;
     ~Change();
     /// Adds the audit row that the changed rows name; its sequence.
@@ -100,9 +102,13 @@ class Store final : public Ledger {
     Result<void> commit();
 
    private:
-    explicit Change(Store& store) : store_(&store), tail_(store.tail_) {}
-    Store* store_;
+    friend class Store;
+    explicit Change(Store& store)
+        : store_(&store), outer_(store.together_), tail_(outer_ ? outer_->tail_ : store.tail_) {}
+    Store* store_;   // null once committed
+    Change* outer_;  // whose commit this one is part of
     Tail tail_;
+    bool spoiled_ = false;  // an inner one did not commit
   };
 
   Result<std::vector<KnownBoard>> boards_with_mac(const Mac&);
@@ -125,6 +131,7 @@ class Store final : public Ledger {
   Database db_;
   std::string id_;
   Tail tail_;
+  Change* together_ = nullptr;   // the one under way that others join
   std::optional<Fault> broken_;  // the head could not be written: nothing more is
 };
 

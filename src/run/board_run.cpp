@@ -9,7 +9,6 @@
 #include "handshake/challenge.hpp"
 #include "recipe/checks.hpp"
 #include "rom/connect.hpp"
-#include "run/reconcile.hpp"
 
 namespace espmint {
 namespace {
@@ -381,9 +380,11 @@ Task<Result<void>> BoardRun::record_verified() {
 }
 
 /// What VERIFIED has promised others and they have not heard yet. Green does not wait for it.
-Task<void> BoardRun::drain_intents() {
-  auto drained = co_await reconcile(station_.cloud, station_.ledger, station_.ledger_pool, attempt_->device_id);
-  if (!drained) station_.observer.on_note(slot_, describe(drained.error()));
+Task<std::vector<Settlement>> BoardRun::drain_intents() {
+  auto told = co_await tell_cloud(station_.cloud, station_.ledger, station_.ledger_pool, attempt_->device_id);
+  if (told) co_return std::move(*told);
+  station_.observer.on_note(slot_, describe(told.error()));
+  co_return std::vector<Settlement>{};
 }
 
 // ---------------------------------------------------------------------------------------------------- the end
@@ -402,7 +403,8 @@ Task<void> BoardRun::settle(Result<void> end) {
       fault->advice = exposed_ ? "Plug it in again: it gets the same identity" : "Nothing was written that counts; plug it in again";
     }
   }
-  if (verified_ && !keeps_identity_ && attempt_) co_await drain_intents();
+  std::vector<Settlement> settlements;
+  if (verified_ && !keeps_identity_ && attempt_) settlements = co_await drain_intents();
   if (attempt_ && !exposed_) {
     auto release = [&ledger = station_.ledger, attempt = *attempt_, why = fault ? fault->what : std::string{}] {
       return ledger.release(attempt, why);
@@ -440,7 +442,12 @@ Task<void> BoardRun::settle(Result<void> end) {
     record.fault = describe(*fault);
   }
   if (board_) {
-    auto keep = [&ledger = station_.ledger, record] { return ledger.record_run(record); };
+    auto keep = [&ledger = station_.ledger, record, settlements] {
+      return ledger.together([&]() -> Result<void> {
+        TRY(::espmint::settle(ledger, settlements));
+        return ledger.record_run(record);
+      });
+    };
     auto kept = co_await on_pool(station_.ledger_pool, std::move(keep));
     if (!kept && !fault) fault = std::move(kept.error());
   }

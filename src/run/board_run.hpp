@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/secret.hpp"
+#include "run/reconcile.hpp"
 #include "run/station.hpp"
 
 namespace espmint {
@@ -48,7 +49,7 @@ class BoardRun {
   Task<Result<void>> boot();
   Task<Result<void>> challenge_application();
   Task<Result<void>> record_verified();
-  Task<void> drain_intents();
+  Task<std::vector<Settlement>> drain_intents();
   Task<void> settle(Result<void> end);
 
   // The other arm, beside flash_firmware.

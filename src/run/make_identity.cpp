@@ -60,9 +60,11 @@ Task<Result<void>> BoardRun::make_identity() {
   CertificateRecord record{certificate.sha256, certificate.serial, certificate.der, certificate.public_key_der,
                            built.region->md5, built.sha256};
   auto keep = [&ledger = station_.ledger, attempt = *attempt_, record] {
-    auto kept = ledger.record_certificate(attempt, record);
     // The local CA enrols by issuing: its intent is settled with the certificate that it made.
-    return kept ? ledger.settle(attempt, "enrol", "done") : kept;
+    return ledger.together([&]() -> Result<void> {
+      TRY(ledger.record_certificate(attempt, record));
+      return ledger.settle(attempt, "enrol", "done");
+    });
   };
   CO_TRY(co_await on_pool(station_.ledger_pool, std::move(keep)));
   certificate_ = std::move(record);

@@ -12,19 +12,28 @@ Task<Result<void>> act(Cloud& cloud, const OpenIntent& intent) {
 
 }  // namespace
 
-Task<Result<void>> reconcile(Cloud& cloud, Ledger& ledger, Pool& ledger_pool, std::string device_id) {
+Result<void> settle(Ledger& ledger, const std::vector<Settlement>& settlements) {
+  for (const Settlement& one : settlements) TRY(ledger.settle(one.attempt, one.act, one.outcome));
+  return ok();
+}
+
+Task<Result<std::vector<Settlement>>> tell_cloud(Cloud& cloud, Ledger& ledger, Pool& ledger_pool, std::string device_id) {
+  std::vector<Settlement> settlements;
   auto ask = [&ledger] { return ledger.open_intents(); };
   CO_TRY(std::vector<OpenIntent> open, co_await on_pool(ledger_pool, std::move(ask)));
   for (const OpenIntent& intent : open) {
     if (!device_id.empty() && intent.attempt.device_id != device_id) continue;
     Result<void> done = co_await act(cloud, intent);
     if (!done && done.error().remedy == Remedy::reconcile) continue;
-    auto settle = [&ledger, attempt = intent.attempt, what = intent.act, outcome = done ? std::string{"done"} : done.error().what] {
-      return ledger.settle(attempt, what, outcome);
-    };
-    CO_TRY(co_await on_pool(ledger_pool, std::move(settle)));
+    settlements.push_back({intent.attempt, intent.act, done ? std::string{"done"} : done.error().what});
   }
-  co_return ok();
+  co_return settlements;
+}
+
+Task<Result<void>> reconcile(Cloud& cloud, Ledger& ledger, Pool& ledger_pool, std::string device_id) {
+  CO_TRY(std::vector<Settlement> settlements, co_await tell_cloud(cloud, ledger, ledger_pool, std::move(device_id)));
+  auto keep = [&ledger, settlements = std::move(settlements)] { return settle(ledger, settlements); };
+  co_return co_await on_pool(ledger_pool, std::move(keep));
 }
 
 }  // namespace espmint
