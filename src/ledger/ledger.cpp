@@ -27,10 +27,6 @@ constexpr std::array state_names{
 // A banner is no evidence: these read the board back after a reset and a fresh identification.
 constexpr std::array<std::string_view, 2> evidence_methods{"rom-digest", "rom-digest+challenge"};
 
-Fault refused(std::string what, std::string seen = {}, std::string advice = {}) {
-  return {Code::ledger_refused, Remedy::refuse, std::move(what), {}, std::move(seen), std::move(advice)};
-}
-
 Fault held(const BoardIdentity& board, const std::string& why) {
   Fault fault{Code::board_held, Remedy::refuse, "the board is held", {}, why, "Set it aside; a person decides"};
   fault.where.board = to_string(board.mac);
@@ -55,6 +51,10 @@ Detail tuple_of(const BoardIdentity& board) {
 }
 
 }  // namespace
+
+Fault refused(std::string what, std::string seen, std::string advice) {
+  return {Code::ledger_refused, Remedy::refuse, std::move(what), {}, std::move(seen), std::move(advice)};
+}
 
 std::string_view name_of(KeyState state) {
   for (const StateName& row : state_names)
@@ -263,8 +263,8 @@ Result<Admission> Store::admit(const BoardIdentity& board, const Sha256& plan_di
   return out;
 }
 
-Result<Attempt> Store::reserve(const BoardIdentity& board, const std::string& device_id, const Sha256& plan_digest,
-                               std::optional<std::uint64_t> quota, bool renew) {
+Result<Store::Claim> Store::claim(const BoardIdentity& board, const std::string& device_id,
+                                  std::optional<std::uint64_t> quota) {
   if (std::string now = to_string(clock_.wall()); now < tail_.time) {
     return fail({Code::clock_backwards,
                  Remedy::stop_line,
@@ -280,38 +280,31 @@ Result<Attempt> Store::reserve(const BoardIdentity& board, const std::string& de
     TRY(std::string why, hold_clones(known, board));
     return fail(held(board, why));
   }
-
-  TRY(Change change, Change::begin(*this));
-  const bool is_new = self == known.end();
-  std::int64_t number = is_new ? 0 : self->number;
-  std::optional<std::int64_t> renews;
-  if (!is_new) {
+  Claim out;
+  out.is_new = self == known.end();
+  if (!out.is_new) {
+    out.number = self->number;
+    out.exposed = self->exposed;
     if (!self->held.empty()) return fail(held(board, self->held));
     if (self->exposed && self->device_id != device_id)
       return fail(refused(fmt::format("board {} keeps its id", to_string(board.mac)),
                           fmt::format("it is {}, asked for was {}", self->device_id, device_id),
                           "An id is given once; restore the recipe's id line"));
-    TRY(auto reserved, attempt_of(number, Phase::reserved));
-    if (reserved)
-      return fail(refused(fmt::format("board {} is being prepared already", to_string(board.mac)),
-                          fmt::format("attempt {} is RESERVED", reserved->number)));
-    TRY(auto open, attempt_of(number, Phase::exposed));
-    if (open && (open->state != "VERIFIED" || !renew))
-      return fail(refused(fmt::format("board {} has an identity", to_string(board.mac)),
-                          fmt::format("attempt {} is {}", open->number, open->state),
-                          open->state == "VERIFIED" ? "Give --renew to mint a new one" : ""));
-    if (open) renews = open->number;
+  } else {
+    TRY(out.number, db_.number("SELECT 1 + coalesce(max(number), 0) FROM board"));
   }
   TRY(auto owner, db_.first("SELECT number, mac FROM board WHERE device_id = ?1", {device_id}, [](const Row& row) {
     return std::pair{row.integer(0), row.text(1)};
   }));
-  if (owner && (is_new || owner->first != number))
+  if (owner && owner->first != out.number)
     return fail(refused(fmt::format("the id {} is another board's", device_id), "board " + owner->second,
                         "Make the recipe's id unique, for example with {mac}"));
-  if (quota && (is_new || !self->exposed)) {
+  if (quota && !out.exposed) {
     // Failures count: a board that was exposed once has had its identity. RESERVED ones may yet be.
-    TRY(auto used, db_.number("SELECT (SELECT count(*) FROM board WHERE exposed = 1) + (SELECT count(*) FROM identity "
-                              "JOIN board ON number = board WHERE state = 'RESERVED' AND exposed = 0)"));
+    TRY(auto used, db_.number("SELECT count(*) FROM board WHERE number <> ?1 AND (exposed = 1 "
+                              "OR number IN (SELECT board FROM identity WHERE state = 'RESERVED') "
+                              "OR number IN (SELECT board FROM pool_key WHERE state = 'RESERVED'))",
+                              {out.number}));
     if (static_cast<std::uint64_t>(used) >= *quota)
       return fail({Code::quota_reached,
                    Remedy::refuse,
@@ -320,25 +313,44 @@ Result<Attempt> Store::reserve(const BoardIdentity& board, const std::string& de
                    fmt::format("{} of {} boards have an identity or are getting one", used, *quota),
                    "Raise `quota` in recipe.toml if more boards are meant"});
   }
+  return out;
+}
 
-  if (is_new) {
-    TRY(number, db_.number("SELECT 1 + coalesce(max(number), 0) FROM board"));
+Result<void> Store::keep_claim(const Claim& claim, const BoardIdentity& board, const std::string& device_id,
+                               std::int64_t audit) {
+  if (!claim.is_new)
+    return db_.run("UPDATE board SET device_id = ?2, audit = ?3 WHERE number = ?1", {claim.number, device_id, audit});
+  return db_.run(
+      "INSERT INTO board(number, mac, chip, unique_id, flash_id, device_id, audit) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+      {claim.number, to_string(board.mac), board.chip, board.unique_id, board.flash_id, device_id, audit});
+}
+
+Result<Attempt> Store::reserve(const BoardIdentity& board, const std::string& device_id, const Sha256& plan_digest,
+                               std::optional<std::uint64_t> quota, bool renew) {
+  TRY(Claim claimed, claim(board, device_id, quota));
+  std::optional<std::int64_t> renews;
+  if (!claimed.is_new) {
+    TRY(auto reserved, attempt_of(claimed.number, Phase::reserved));
+    if (reserved)
+      return fail(refused(fmt::format("board {} is being prepared already", to_string(board.mac)),
+                          fmt::format("attempt {} is RESERVED", reserved->number)));
+    TRY(auto open, attempt_of(claimed.number, Phase::exposed));
+    if (open && (open->state != "VERIFIED" || !renew))
+      return fail(refused(fmt::format("board {} has an identity", to_string(board.mac)),
+                          fmt::format("attempt {} is {}", open->number, open->state),
+                          open->state == "VERIFIED" ? "Give --renew to mint a new one" : ""));
+    if (open) renews = open->number;
   }
+  TRY(Change change, Change::begin(*this));
   TRY(auto attempt, db_.number("SELECT 1 + coalesce(max(attempt), 0) FROM identity"));
   Detail detail = tuple_of(board);
-  detail.update({{"board", number}, {"attempt", attempt}, {"plan", to_hex(plan_digest)}});
+  detail.update({{"board", claimed.number}, {"attempt", attempt}, {"plan", to_hex(plan_digest)}});
   if (renews) detail["renews"] = *renews;
   TRY(auto audit, change.log("reserved", device_id, std::move(detail)));
-  if (is_new)
-    TRY(
-        db_.run("INSERT INTO board(number, mac, chip, unique_id, flash_id, device_id, audit) "
-                "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                {number, to_string(board.mac), board.chip, board.unique_id, board.flash_id, device_id, audit}));
-  else
-    TRY(db_.run("UPDATE board SET device_id = ?2, audit = ?3 WHERE number = ?1", {number, device_id, audit}));
+  TRY(keep_claim(claimed, board, device_id, audit));
   TRY(db_.run(
       "INSERT INTO identity(attempt, board, plan, renews, state, audit) VALUES (?1, ?2, ?3, ?4, 'RESERVED', ?5)",
-      {attempt, number, to_hex(plan_digest), renews, audit}));
+      {attempt, claimed.number, to_hex(plan_digest), renews, audit}));
   TRY(change.commit());
   return Attempt{attempt, device_id};
 }

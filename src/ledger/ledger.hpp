@@ -109,6 +109,34 @@ struct DeviceRecord {
   std::optional<RunRecord> last_run;
 };
 
+/// A row of the user's keys.csv as the ledger knows it: by salted digests (pool_digests), never by its words.
+struct PoolDigests {
+  Sha256 row{};   // of all its fields
+  Sha256 name{};  // of the first
+};
+
+/// One key of the pool.
+struct PoolKey {
+  std::int64_t number = 0;  // in order of import; what people and records call it by
+  KeyState state = KeyState::available;
+  std::string device;  // whose it is, from RESERVED on; empty: nobody's, or nobody knows
+  std::string when;    // UTC of the last transition
+  PoolDigests digests;
+};
+
+/// A row to import, with what its mark said of it.
+struct PoolImport {
+  PoolDigests digests;
+  KeyState state = KeyState::available;  // or verified, quarantined
+  std::string device;                    // where the mark names it
+};
+
+/// How it was seen that a board holds its key, after a reset and a fresh identification.
+struct KeyEvidence {
+  std::string method;  // "read-back", "nvs-read", "framed-digest"
+  std::string detail;  // for people, no secrets
+};
+
 /// One row of the chain, as `audit verify` names it.
 struct AuditRow {
   std::int64_t sequence = 0;
@@ -172,6 +200,36 @@ class Ledger {
   /// between. A step's fault must be returned.
   virtual Result<void> together(const std::function<Result<void>()>& steps) = 0;
 
+  // ---- the key pool: AVAILABLE → RESERVED → EXPOSED → WRITTEN → VERIFIED, one key, one board, for ever (pool.cpp)
+  /// Faults (ledger_refused): a key of these is in the pool already, by its row or by its first field.
+  virtual Result<std::int64_t> import_keys(const std::vector<PoolImport>&, std::string_view source) = 0;
+  /// For a board without an open key: an AVAILABLE one becomes RESERVED, with the board's row and the quota as for
+  /// `reserve`. Faults: board_held, quota_reached, clock_backwards, ledger_refused.
+  virtual Result<void> reserve_key(std::int64_t number, const BoardIdentity&, const std::string& device_id,
+                                   std::optional<std::uint64_t> quota) = 0;
+  /// RESERVED → AVAILABLE.
+  virtual Result<void> release_key(std::int64_t number, std::string_view why) = 0;
+  /// The point of no return: durable before the first byte of the key reaches a port.
+  virtual Result<void> expose_key(std::int64_t number) = 0;
+  virtual Result<void> mark_key_written(std::int64_t number) = 0;
+  virtual Result<void> mark_key_verified(std::int64_t number, const KeyEvidence&) = 0;
+  /// EXPOSED or WRITTEN: the board holds something else, or nobody knows what. It stays that board's.
+  virtual Result<void> quarantine_key(std::int64_t number, std::string_view why) = 0;
+  /// QUARANTINED to a board → EXPOSED: the same board may be given it once more.
+  virtual Result<void> trust_key(std::int64_t number, std::string_view why) = 0;
+  /// A key that an earlier script gave out was found on this board: from now on it is this board's.
+  virtual Result<void> bind_key(std::int64_t number, const BoardIdentity&, const std::string& device_id) = 0;
+  /// AVAILABLE or QUARANTINED → RETIRED, for ever. Two people answer for one that may be on a board.
+  virtual Result<void> retire_key(std::int64_t number, std::string_view by, std::string_view why) = 0;
+
+  virtual Result<std::optional<PoolKey>> key_with_row(const Sha256& row) = 0;
+  virtual Result<std::optional<PoolKey>> key_with_name(const Sha256& name) = 0;
+  /// The key that a device holds or may hold, with the one RESERVED for it; of several the newest number.
+  virtual Result<std::vector<PoolKey>> keys_of(const std::string& device_id) = 0;
+  virtual Result<std::vector<PoolKey>> pool() = 0;
+  /// What digests are salted with: no two ledgers' digests of one key are equal.
+  [[nodiscard]] virtual const std::string& salt() const = 0;
+
   // ---- reading
   virtual Result<std::vector<DeviceRecord>> devices() = 0;
   virtual Result<std::optional<DeviceRecord>> device(const std::string& id_or_mac) = 0;
@@ -179,6 +237,9 @@ class Ledger {
   virtual Result<std::vector<OpenIntent>> open_intents() = 0;
   virtual Result<AuditReport> verify_audit() = 0;
 };
+
+/// Of one row's values. `salt` is the ledger's.
+PoolDigests pool_digests(std::string_view salt, const std::vector<std::string>& values);
 
 /// For tests that stop the process at every durable write: called just before and just after each commit and head write
 /// ("before commit", "after commit", "before head", "after head").

@@ -242,6 +242,11 @@ Result<void> Store::recover() {
                }));
   for (const Attempt& attempt : reserved) TRY(release(attempt, "the process that reserved it has ended"));
 
+  std::vector<std::int64_t> reserved_keys;
+  TRY(db_.each("SELECT number FROM pool_key WHERE state = 'RESERVED' ORDER BY number", {},
+               [&](const Row& row) { reserved_keys.push_back(row.integer(0)); }));
+  for (std::int64_t key : reserved_keys) TRY(release_key(key, "the process that reserved it has ended"));
+
   if (!head || head->sequence != tail_.sequence) {
     reach_crash_point("before head");
     TRY(write_head(folder_, {id_, tail_.sequence, tail_.hash}));

@@ -147,7 +147,7 @@ TEST_F(Opening, RefusesTheLedgerOfAnotherProduct) {
 
 TEST_F(Opening, RefusesANewerFormat) {
   open_ledger(folder, clock).reset();
-  sql("PRAGMA user_version = 2", database_in(folder.path()));
+  sql("PRAGMA user_version = 99", database_in(folder.path()));
   EXPECT_EQ(fault_of(open()).code, Code::ledger_refused);
 }
 

@@ -125,6 +125,15 @@ void Replay::burn_certificate(const std::string& attempt, std::int64_t row) {
   if (was_activated) intents_[attempt + " revoke"] = {{"OPEN", ""}, row};
 }
 
+std::string Replay::expose_board(const std::string& number, std::int64_t row) {
+  auto at = boards_.find(number);
+  if (at == boards_.end()) return fmt::format("there is no board {}", number);
+  if (!at->second.values[board_held].empty()) return "the board was held";
+  at->second.values[board_exposed] = "1";
+  at->second.row = row;
+  return {};
+}
+
 std::string Replay::step(const AuditRow& row, const json& detail) {
   const std::string attempt = field(detail, "attempt");
   const std::int64_t seq = row.sequence;
@@ -166,10 +175,7 @@ std::string Replay::step(const AuditRow& row, const json& detail) {
     }
     certificate->second.values[certificate_state] = "LIVE";
     certificate->second.row = seq;
-    Cells& board = boards_[at->second.values[identity_board]];
-    if (!board.values[board_held].empty()) return "the board was held";
-    board.values[board_exposed] = "1";
-    board.row = seq;
+    if (std::string why = expose_board(at->second.values[identity_board], seq); !why.empty()) return why;
     return move_identity(attempt, "RESERVED", "EXPOSED", seq);
   }
   if (row.event == "written") return move_identity(attempt, "EXPOSED", "WRITTEN", seq);
@@ -208,7 +214,7 @@ std::string Replay::step(const AuditRow& row, const json& detail) {
     if (!runs_.try_emplace(field(detail, "run"), std::move(cells)).second) return "that run was told before";
     return {};
   }
-  return "no such event";
+  return key_step(row, detail);
 }
 
 Result<std::optional<Replay::Finding>> Replay::compare(Database& db) const {
@@ -257,6 +263,8 @@ Result<std::optional<Replay::Finding>> Replay::compare(Database& db) const {
   TRY(compare_table(intent_table, intents_));
   TRY(compare_table(evidence_table, evidence_));
   TRY(compare_table(run_table, runs_));
+  TRY(auto pool, compare_pool(db));
+  if (pool) find(pool->row, std::move(pool->why));
   return first;
 }
 

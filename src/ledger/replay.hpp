@@ -34,12 +34,28 @@ class Replay {
   using Table = std::unordered_map<std::string, Cells>;
 
   std::string step(const AuditRow&, const nlohmann::json&);
+  std::string key_step(const AuditRow&, const nlohmann::json&);  // replay_pool.cpp
+  std::string import(const AuditRow&, const nlohmann::json&);
+  Result<std::optional<Finding>> compare_pool(Database&) const;
   std::string reserve(const AuditRow&, const nlohmann::json&);
   std::string move_identity(const std::string& attempt, std::string_view from, std::string_view to, std::int64_t row);
   void burn_certificate(const std::string& attempt, std::int64_t row);
+  std::string expose_board(const std::string& number, std::int64_t row);
   std::string put_board(const std::string& number, const nlohmann::json&, const std::string& device_id,
                         const std::string& held, std::int64_t row);
 
+  /// A key that some row told of by its number; the others are AVAILABLE since their import.
+  struct Key {
+    std::string state, device, board;
+    std::int64_t row = 0;
+  };
+  struct Import {
+    std::int64_t first = 0, count = 0;
+    std::string sha256;  // of the digests, in order
+    std::int64_t row = 0;
+  };
+  std::unordered_map<std::int64_t, Key> keys_;
+  std::vector<Import> imports_;
   Table meta_, boards_, identities_, certificates_, intents_, evidence_, runs_;
 };
 

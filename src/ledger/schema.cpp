@@ -89,6 +89,21 @@ CREATE TABLE evidence(
   audit     INTEGER NOT NULL REFERENCES audit(seq)
 ) STRICT;
 
+CREATE TABLE pool_key(
+  number      INTEGER PRIMARY KEY,
+  row_sha256  BLOB NOT NULL UNIQUE CHECK(length(row_sha256) = 32),
+  name_sha256 BLOB NOT NULL UNIQUE CHECK(length(name_sha256) = 32),
+  state       TEXT NOT NULL CHECK(state IN ('AVAILABLE', 'RESERVED', 'EXPOSED', 'WRITTEN', 'VERIFIED', 'QUARANTINED', 'RETIRED')),
+  device      TEXT NOT NULL DEFAULT '',
+  board       INTEGER REFERENCES board(number),
+  audit       INTEGER NOT NULL REFERENCES audit(seq),
+  CHECK(state <> 'AVAILABLE' OR (device = '' AND board IS NULL)),
+  CHECK(state NOT IN ('RESERVED', 'EXPOSED', 'WRITTEN') OR device <> '')
+) STRICT;
+CREATE INDEX pool_key_device ON pool_key(device) WHERE device <> '';
+CREATE INDEX pool_key_reserved ON pool_key(number) WHERE state = 'RESERVED';
+CREATE UNIQUE INDEX pool_key_one_open ON pool_key(device) WHERE device <> '' AND state IN ('RESERVED', 'EXPOSED', 'WRITTEN', 'VERIFIED');
+
 CREATE TABLE run(
   number             INTEGER PRIMARY KEY,
   mac                TEXT NOT NULL,
@@ -177,6 +192,27 @@ CREATE TRIGGER intent_stays BEFORE DELETE ON intent BEGIN SELECT RAISE(ABORT, 'a
 CREATE TRIGGER intent_is_settled_once BEFORE UPDATE ON intent
   WHEN OLD.state <> 'OPEN' OR NEW.state <> 'DONE' OR NEW.attempt <> OLD.attempt OR NEW.act <> OLD.act
   BEGIN SELECT RAISE(ABORT, 'an intent is settled once'); END;
+CREATE TRIGGER pool_key_stays BEFORE DELETE ON pool_key BEGIN SELECT RAISE(ABORT, 'a key is never forgotten'); END;
+CREATE TRIGGER pool_key_is_itself BEFORE UPDATE ON pool_key
+  WHEN NEW.number <> OLD.number OR NEW.row_sha256 <> OLD.row_sha256 OR NEW.name_sha256 <> OLD.name_sha256
+  BEGIN SELECT RAISE(ABORT, 'what a key is, is written once'); END;
+CREATE TRIGGER pool_key_never_returns BEFORE UPDATE ON pool_key
+  WHEN NOT ((OLD.state = 'AVAILABLE' AND NEW.state IN ('RESERVED', 'RETIRED'))
+         OR (OLD.state = 'RESERVED' AND NEW.state IN ('AVAILABLE', 'EXPOSED'))
+         OR (OLD.state = 'EXPOSED' AND NEW.state IN ('WRITTEN', 'QUARANTINED'))
+         OR (OLD.state = 'WRITTEN' AND NEW.state IN ('VERIFIED', 'QUARANTINED'))
+         OR (OLD.state = 'VERIFIED' AND NEW.state = 'VERIFIED' AND OLD.board IS NULL)
+         OR (OLD.state = 'QUARANTINED' AND NEW.state = 'RETIRED')
+         OR (OLD.state = 'QUARANTINED' AND NEW.state = 'EXPOSED' AND OLD.device <> '')
+         OR (OLD.state = 'QUARANTINED' AND NEW.state = 'VERIFIED' AND OLD.board IS NULL))
+  BEGIN SELECT RAISE(ABORT, 'no key returns and no state is skipped'); END;
+CREATE TRIGGER pool_key_keeps_its_device BEFORE UPDATE ON pool_key
+  WHEN OLD.state NOT IN ('AVAILABLE', 'RESERVED') AND OLD.device <> '' AND NEW.device <> OLD.device
+  BEGIN SELECT RAISE(ABORT, 'a key stays with its device'); END;
+CREATE TRIGGER pool_key_is_written_ahead BEFORE UPDATE ON pool_key
+  WHEN NEW.state IN ('WRITTEN', 'VERIFIED') AND NEW.board IS NULL
+  BEGIN SELECT RAISE(ABORT, 'a key is on a board that the ledger knows'); END;
+
 CREATE TRIGGER evidence_is_fixed BEFORE UPDATE ON evidence BEGIN SELECT RAISE(ABORT, 'evidence is written once'); END;
 CREATE TRIGGER evidence_stays BEFORE DELETE ON evidence BEGIN SELECT RAISE(ABORT, 'evidence is written once'); END;
 CREATE TRIGGER run_is_fixed BEFORE UPDATE ON run BEGIN SELECT RAISE(ABORT, 'a run is written once'); END;

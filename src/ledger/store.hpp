@@ -50,6 +50,8 @@ Result<Tail> read_tail(Database&);
 Result<std::string> difference_of_head(Database&, const std::string& ledger_id, const std::optional<Head>&);
 /// "esp32, unique id ab12…, flash id 0x164020"
 std::string show_tuple(const BoardIdentity&);
+/// A rule forbids it: ledger_refused, for a person to decide.
+Fault refused(std::string what, std::string seen = {}, std::string advice = {});
 void reach_crash_point(std::string_view point);
 
 class Store final : public Ledger {
@@ -81,6 +83,22 @@ class Store final : public Ledger {
   Result<void> burn(const Attempt&, std::string_view why) override;
   Result<void> record_run(const RunRecord&) override;
   Result<void> together(const std::function<Result<void>()>& steps) override;
+  Result<std::int64_t> import_keys(const std::vector<PoolImport>&, std::string_view source) override;
+  Result<void> reserve_key(std::int64_t number, const BoardIdentity&, const std::string& device_id,
+                           std::optional<std::uint64_t> quota) override;
+  Result<void> release_key(std::int64_t number, std::string_view why) override;
+  Result<void> expose_key(std::int64_t number) override;
+  Result<void> mark_key_written(std::int64_t number) override;
+  Result<void> mark_key_verified(std::int64_t number, const KeyEvidence&) override;
+  Result<void> quarantine_key(std::int64_t number, std::string_view why) override;
+  Result<void> trust_key(std::int64_t number, std::string_view why) override;
+  Result<void> bind_key(std::int64_t number, const BoardIdentity&, const std::string& device_id) override;
+  Result<void> retire_key(std::int64_t number, std::string_view by, std::string_view why) override;
+  Result<std::optional<PoolKey>> key_with_row(const Sha256& row) override;
+  Result<std::optional<PoolKey>> key_with_name(const Sha256& name) override;
+  Result<std::vector<PoolKey>> keys_of(const std::string& device_id) override;
+  Result<std::vector<PoolKey>> pool() override;
+  [[nodiscard]] const std::string& salt() const override { return id_; }
   Result<std::vector<DeviceRecord>> devices() override;
   Result<std::optional<DeviceRecord>> device(const std::string& id_or_mac) override;
   Result<std::vector<RunRecord>> runs() override;
@@ -111,6 +129,19 @@ class Store final : public Ledger {
     bool spoiled_ = false;  // an inner one did not commit
   };
 
+  /// The row of a board that gets something now, and what stands in the way of it: held, another's id, the quota, the
+  /// clock. `is_new`: it has no row yet, and `number` is the one it will have.
+  struct Claim {
+    std::int64_t number = 0;
+    bool is_new = false, exposed = false;
+  };
+  Result<Claim> claim(const BoardIdentity&, const std::string& device_id, std::optional<std::uint64_t> quota);
+  /// Writes the claimed board's row. Inside a change.
+  Result<void> keep_claim(const Claim&, const BoardIdentity&, const std::string& device_id, std::int64_t audit);
+  Result<PoolKey> find_key(std::int64_t number, std::initializer_list<KeyState> states, std::string_view verb);
+  Result<std::vector<PoolKey>> keys_where(std::string_view condition, std::initializer_list<Arg>);
+  Result<void> move_key(std::int64_t number, std::initializer_list<KeyState> from, KeyState to, std::string_view event,
+                        Detail detail);
   Result<std::vector<KnownBoard>> boards_with_mac(const Mac&);
   /// A board has at most one of each: RESERVED, and one of EXPOSED, WRITTEN, VERIFIED.
   enum class Phase { reserved, exposed };

@@ -60,10 +60,10 @@ Result<StubImage> parse_stub(ByteView json_bytes) {
 Task<Result<void>> start_stub(Loader& loader, const StubImage& stub) {
   CO_TRY(co_await upload(loader, stub.text_start, stub.text));
   if (!stub.data.empty()) CO_TRY(co_await upload(loader, stub.data_start, stub.data));
-  Bytes end;
-  put_u32(end, 0);  // 0: jump to the entry
-  put_u32(end, stub.entry);
-  CO_TRY(co_await loader.command(Op::mem_end, end));
+  Bytes jump;
+  put_u32(jump, 0);  // 0: jump to the entry
+  put_u32(jump, stub.entry);
+  CO_TRY(co_await loader.command(Op::mem_end, jump));
   // The stub greets with a frame of four letters; text that the ROM still had to say may come before it.
   for (int frames = 0; frames < 4; ++frames) {
     CO_TRY(Bytes frame, co_await loader.receive_frame(std::chrono::milliseconds{500}));
