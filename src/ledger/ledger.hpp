@@ -226,7 +226,9 @@ class Ledger {
   virtual Result<std::optional<PoolKey>> key_with_name(const Sha256& name) = 0;
   /// The key that a device holds or may hold, with the one RESERVED for it; of several the newest number.
   virtual Result<std::vector<PoolKey>> keys_of(const std::string& device_id) = 0;
-  virtual Result<std::vector<PoolKey>> pool() = 0;
+  virtual Result<std::vector<PoolKey>> pool() = 0;  // all of them, by number
+  /// `count` of them from `first` on. Fault ledger_refused: there is no such key.
+  virtual Result<std::vector<PoolKey>> pool_keys(std::int64_t first, std::int64_t count) = 0;
   /// What digests are salted with: no two ledgers' digests of one key are equal.
   [[nodiscard]] virtual const std::string& salt() const = 0;
 

@@ -217,6 +217,12 @@ Result<std::vector<PoolKey>> Store::keys_of(const std::string& device_id) {
   return keys_where("WHERE pool_key.device = ?1 AND state <> 'RETIRED'", {device_id});
 }
 
+Result<std::vector<PoolKey>> Store::pool_keys(std::int64_t first, std::int64_t count) {
+  TRY(std::vector<PoolKey> found, keys_where("WHERE number >= ?1 AND number < ?1 + ?2", {first, count}));
+  if (std::cmp_not_equal(found.size(), count)) return fail(refused(fmt::format("the pool has no key {}", first)));
+  return found;
+}
+
 Result<std::vector<PoolKey>> Store::pool() { return keys_where("", {}); }
 
 }  // namespace espmint
