@@ -1,30 +1,46 @@
-// sim/app_firmware.hpp: the application that "runs" on a virtual board: reads its identity from its own SPIFFS
-// partition and proves it when asked. It prints no secret.
+// sim/app_firmware.hpp: the application that "runs" on a virtual board. Which one is decided by the app image in its
+// flash: what sim/make_firmware wrote there names it, and an image from elsewhere is taken for `challenge`.
 #pragma once
 
+#include <array>
 #include <memory>
 
 #include "base/mac.hpp"
 #include "sim/boot.hpp"
-
-struct evp_pkey_st;
+#include "sim/nor_flash.hpp"
+#include "sim/presets.hpp"
 
 namespace espmint::sim {
 
+/// What an application does when something happens.
+struct Reaction {
+  Bytes says{};
+  bool signs = false;     // it takes as long as a signature does
+  bool restarts = false;  // afterwards, by software
+};
+
 class AppFirmware {
  public:
-  AppFirmware(const Mac&, ByteView flash, const std::vector<Partition>&);
-  /// What it says when it starts.
-  [[nodiscard]] const std::string& greeting() const { return greeting_; }
-  /// Takes what came over the line; returns what it answers.
-  std::string hear(ByteView);
-
- private:
-  std::string answer(std::string_view line) const;
-  Mac mac_;
-  std::shared_ptr<evp_pkey_st> key_;
-  std::string greeting_;
-  std::string line_;
+  virtual ~AppFirmware() = default;
+  /// After the boot.
+  virtual Reaction start(Time now) = 0;
+  /// Takes what has come over the line by `now`.
+  virtual Reaction hear(Time now, ByteView) = 0;
+  /// When it does something by itself; later than the last tick.
+  [[nodiscard]] virtual std::optional<Time> next_tick() const { return std::nullopt; }
+  virtual Reaction tick(Time) { return {}; }
 };
+
+struct AppKind {
+  std::string_view name, what;
+  std::unique_ptr<AppFirmware> (*make)(const Mac&, NorFlash, const std::vector<Partition>&);
+};
+/// The first is what runs when nothing is said.
+std::span<const AppKind> all_app_kinds();
+const AppKind* app_kind_named(std::string_view name);
+
+/// The application of an image that names this kind.
+std::unique_ptr<AppFirmware> make_app_firmware(std::string_view kind, const Mac&, NorFlash,
+                                               const std::vector<Partition>&);
 
 }  // namespace espmint::sim

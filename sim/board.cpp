@@ -286,6 +286,7 @@ std::optional<Time> Board::next_event() const {
     if (!next || at < *next) next = at;
   };
   if (stage_at_) consider(*stage_at_);
+  if (std::optional<Time> tick = app_tick()) consider(*tick);
   if (!to_wire_.empty()) consider(to_host_visible());
   if (!from_wire_.empty()) {
     std::optional<std::size_t> end = from_wire_.find(slip_end);
@@ -314,32 +315,39 @@ Time Board::next_room() const {
 
 void Board::advance(Time now) { move_to(now); }
 
-/// Everything up to `now`, in the order of time; at the same moment work ends before a stage before bytes.
+/// Everything up to `now`, in the order of time; at the same moment work ends before a stage before the application's
+/// tick before bytes.
 void Board::move_to(Time now) {
   while (true) {
     std::optional<Time> work = steps_.empty() ? std::nullopt : std::optional{steps_.front().takes};
     std::optional<Time> byte = from_wire_.empty() ? std::nullopt : std::optional{from_wire_.arrival(0)};
-    auto first = [now](const std::optional<Time>& at, const std::optional<Time>& a, const std::optional<Time>& b) {
-      return at && *at <= now && (!a || *at <= *a) && (!b || *at <= *b);
+    std::optional<Time> tick = app_tick();
+    auto first = [now](const std::optional<Time>& at, std::initializer_list<std::optional<Time>> others) {
+      if (!at || *at > now) return false;
+      return std::all_of(others.begin(), others.end(), [&at](const auto& other) { return !other || *at <= *other; });
     };
-    if (first(work, stage_at_, byte)) {
+    if (first(work, {stage_at_, tick, byte})) {
       Step step = std::move(steps_.front());
       steps_.pop_front();
       step_began_ = *work;
       now_ = std::max(now_, *work);
       finish_step(step, *work);
       if (steps_.empty()) dequeue(now_);
-    } else if (first(stage_at_, byte, std::nullopt)) {
+    } else if (first(stage_at_, {tick, byte})) {
       Time at = *stage_at_;
       stage_at_.reset();
       now_ = std::max(now_, at);
       // A board nobody watches need not live through every one of its watchdog's resets.
       if (mode_ == Mode::looping && now - at > milliseconds{5000}) at = now - loop_pause;
       run_stage(at);
+    } else if (first(tick, {byte})) {
+      now_ = std::max(now_, *tick);
+      react(*tick, app_->tick(*tick));
     } else if (byte && *byte <= now) {
       Time until = now;
       if (work) until = std::min(until, *work);
       if (stage_at_) until = std::min(until, *stage_at_);
+      if (tick) until = std::min(until, *tick);
       deliver(std::max(until, *byte));
     } else {
       break;
@@ -396,11 +404,21 @@ void Board::hear(Time at, ByteView bytes) {
     Bytes heard(bytes.begin(), bytes.end());
     if (!bauds_agree(host_baud_, board_baud_))
       for (std::uint8_t& byte : heard) byte = static_cast<std::uint8_t>(byte ^ dice_.byte());
-    std::string answer = app_->hear(heard);
-    if (answer.empty()) return;
-    Time free = steps_.empty() ? at : steps_.back().takes;
-    steps_.push_back({Step::Kind::reply, std::max(free, at) + preset_->sign, 0, 0, to_bytes(answer)});
+    react(at, app_->hear(at, heard));
   }
+}
+
+std::optional<Time> Board::app_tick() const {
+  return mode_ == Mode::app && app_ ? app_->next_tick() : std::nullopt;
+}
+
+void Board::react(Time at, Reaction&& reaction) {
+  Time end = steps_.empty() ? at : std::max(at, steps_.back().takes);
+  if (!reaction.says.empty()) {
+    if (reaction.signs) end += preset_->sign;
+    steps_.push_back({Step::Kind::reply, end, 0, 0, std::move(reaction.says)});
+  }
+  if (reaction.restarts) steps_.push_back({Step::Kind::restart, end});
 }
 
 void Board::frame_complete(Time at) {
@@ -517,7 +535,7 @@ void Board::run_stage(Time at) {
         mode_ = Mode::rom;
       } else {
         mode_ = Mode::app;
-        say(at, app_->greeting());
+        react(at, app_->start(at));
       }
       return;
     case Mode::looping:
@@ -540,7 +558,7 @@ void Board::boot_from_flash(Time at, std::string_view cause) {
     stage_at_ = at + std::max(preset_->boot, loop_pause);
     return;
   }
-  app_.emplace(options_.mac, flash_.view(), result.partitions);
+  app_ = make_app_firmware(result.app_kind, options_.mac, flash_, result.partitions);
   stage_at_ = at + preset_->boot;
 }
 

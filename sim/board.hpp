@@ -87,11 +87,13 @@ class Board {
   void run_stage(Time at);
   void boot_from_flash(Time at, std::string_view cause);
   void start_program(Time at);
+  void react(Time at, Reaction&&);
   void say(Time at, ByteView);
   void say(Time at, std::string_view text) { say(at, as_bytes(text)); }
   void stop_cpu(Time at);
   void set_baud(std::uint32_t baud);
   void count_from_host(Time now, std::size_t bytes);
+  [[nodiscard]] std::optional<Time> app_tick() const;
   [[nodiscard]] Time to_host_visible() const;
   [[nodiscard]] bool en_high() const { return !(rts_ && !dtr_); }
   [[nodiscard]] bool io0_low() const { return dtr_ && !rts_; }
@@ -105,7 +107,7 @@ class Board {
   std::optional<Registers> registers_;
   std::optional<MaskRom> rom_;
   std::optional<Stub> stub_;
-  std::optional<AppFirmware> app_;
+  std::unique_ptr<AppFirmware> app_;
 
   Time now_{};
   bool plugged_ = true, powered_ = true, dtr_ = false, rts_ = false;

@@ -119,6 +119,30 @@ void say_application(Log& log, ByteView flash, const ImageCheck& app, const Chip
   log.info("cpu_start", fmt::format("Starting scheduler on {}.", chip.image_chip_id == 5 ? "CPU0" : "PRO CPU"));
 }
 
+std::string kind_of(ByteView flash, const ImageCheck& app) {
+  if (app.segments.empty() || app.segments[0].size < app_description_bytes + app_marker_bytes) return {};
+  std::string text = c_text(flash.subspan(app.segments[0].flash_at + app_description_bytes, app_marker_bytes));
+  return text.starts_with(app_marker) ? text.substr(app_marker.size()) : std::string{};
+}
+
+std::string version(unsigned full) { return fmt::format("v{}.{}", full / 100, full % 100); }
+
+/// What the second-stage bootloader says of a chip that is older or newer than the header allows; empty for a fitting
+/// one. Of itself it asks for the oldest only.
+/// Source: ESP-IDF, App Image Format (min_chip_rev_full, max_chip_rev_full); Chip Revision.
+std::string unfit_revision(const ChipRow& chip, ByteView header, bool is_bootloader) {
+  unsigned oldest = get_u16(header, 15), newest = get_u16(header, 17);
+  // Before ESP-IDF 5 one byte said a major revision, on the ESP32-C3 a minor one.
+  constexpr std::uint16_t esp32c3 = 5;
+  if (oldest == 0 && newest == 0) oldest = chip.image_chip_id == esp32c3 ? header[14] : header[14] * 100u;
+  if (chip.revision < oldest)
+    return fmt::format("Image requires chip rev >= {}, but chip is {}", version(oldest), version(chip.revision));
+  bool has_newest = newest != 0 && newest != 0xffff;
+  if (!is_bootloader && has_newest && chip.revision > newest)
+    return fmt::format("Image requires chip rev <= {}, but chip is {}", version(newest), version(chip.revision));
+  return {};
+}
+
 }  // namespace
 
 ImageCheck check_image(const ChipRow& chip, ByteView flash, std::uint32_t at, std::uint32_t limit) {
@@ -234,6 +258,12 @@ Boot boot(const ChipRow& chip, ByteView flash) {
   log.info("boot", "ESP-IDF v5.1.2 2nd stage bootloader");
   constexpr std::array sizes{"1MB", "2MB", "4MB", "8MB", "16MB", "32MB", "64MB", "128MB"};
   log.info("boot", fmt::format("SPI Flash Size : {}", header[3] >> 4 < 8 ? sizes[header[3] >> 4] : "?"));
+  log.info("boot", fmt::format("chip revision: {}", version(chip.revision)));
+  if (std::string unfit = unfit_revision(chip, header, true); !unfit.empty()) {
+    log.error("boot_comm", unfit);
+    result.log = std::move(log.text);
+    return result;
+  }
   std::string fault;
   std::optional<std::vector<Partition>> table = read_partition_table(flash, partition_table_at, fault);
   if (!table) {
@@ -254,6 +284,11 @@ Boot boot(const ChipRow& chip, ByteView flash) {
   log.info("boot", "End of partition table");
   for (const Partition* slot : candidates(result.partitions, flash)) {
     ImageCheck app = check_image(chip, flash, slot->at, slot->size);
+    if (std::string unfit; app.fault.empty() && !(unfit = unfit_revision(chip, flash.subspan(slot->at, image_header), false)).empty()) {
+      log.error("boot_comm", unfit);
+      log.error("boot", fmt::format("{} app partition is not bootable", slot->subtype == 0 ? "Factory" : "OTA"));
+      continue;
+    }
     if (!app.fault.empty()) {
       log.error("esp_image", app.fault);
       log.error("boot", fmt::format("{} app partition is not bootable", slot->subtype == 0 ? "Factory" : "OTA"));
@@ -265,6 +300,7 @@ Boot boot(const ChipRow& chip, ByteView flash) {
                                         app.segments[i].size, is_mapped(chip, app.segments[i].address) ? "map" : "load"));
     log.info("boot", fmt::format("Loaded app from partition at offset 0x{:x}", slot->at));
     say_application(log, flash, app, chip);
+    result.app_kind = kind_of(flash, app);
     result.running = true;
     break;
   }

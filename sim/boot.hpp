@@ -16,11 +16,17 @@ struct Partition {
   std::uint32_t at = 0, size = 0;
 };
 
+/// By which an image says which application it is (sim/app_firmware.hpp): behind the application description, filled up
+/// with zeros, this and the kind's name.
+inline constexpr std::string_view app_marker = "espmint-sim-app:";
+inline constexpr std::size_t app_description_bytes = 256, app_marker_bytes = 48;
+
 struct Boot {
   std::string rom_text;  // behind the banner; also when nothing runs
   std::string log;       // the second-stage bootloader's and the application's start
   bool running = false;  // an application runs; else the watchdog resets the chip
   std::vector<Partition> partitions;
+  std::string app_kind;  // behind app_marker; or empty
 };
 
 /// Source: ESP-IDF, Bootloader, Application Image Format, Partition Tables.

@@ -12,6 +12,7 @@
 
 #include "base/base64.hpp"
 #include "sim/desk_for_tests.hpp"
+#include "sim/digest.hpp"
 #include "sim/make_firmware.hpp"
 #include "sim/spiffs_view.hpp"
 
@@ -146,6 +147,37 @@ TEST(Boot, StopsAtEachThingThatIsWrong) {
     std::string text = text_after_reset(desk);
     EXPECT_TRUE(has(text, row.seen)) << row.what << "\n" << text;
     EXPECT_EQ(desk.board.state(), "looping") << row.what;
+  }
+}
+
+/// The image with these revisions in its header, and a digest that fits.
+Bytes for_revisions(Bytes image, std::uint16_t oldest, std::uint16_t newest) {
+  image[15] = static_cast<std::uint8_t>(oldest);
+  image[16] = static_cast<std::uint8_t>(oldest >> 8);
+  image[17] = static_cast<std::uint8_t>(newest);
+  image[18] = static_cast<std::uint8_t>(newest >> 8);
+  Bytes sha = digest(EVP_sha256(), ByteView{image}.first(image.size() - 32));
+  std::copy(sha.begin(), sha.end(), image.end() - 32);
+  return image;
+}
+
+TEST(Boot, OfAnImageForAnotherRevisionIsRefusedInTheBootloadersWords) {
+  const ChipRow& c3 = *chip_row_named("esp32c3");
+  Firmware made = *make_firmware({.chip = "esp32c3", .app_bytes = 64 * 1024});
+  auto log_of = [&](const Bytes& bootloader, const Bytes& app) {
+    Bytes flash(4 * 1024 * 1024, 0xff);
+    install(flash, made);
+    put(flash, made.bootloader_at, bootloader);
+    put(flash, made.app_at, app);
+    return boot(c3, flash).log;
+  };
+  std::string good = log_of(for_revisions(made.bootloader, 0, 99), for_revisions(made.app, 0, 99));
+  EXPECT_TRUE(has(good, "chip revision: v0.0")) << good;
+  EXPECT_TRUE(has(good, "Loaded app")) << good;
+  for (const std::string& bad : {log_of(for_revisions(made.bootloader, 3, 199), made.app),
+                                 log_of(made.bootloader, for_revisions(made.app, 3, 199))}) {
+    EXPECT_TRUE(has(bad, "Image requires chip rev >= v0.3, but chip is v0.0")) << bad;
+    EXPECT_FALSE(has(bad, "Loaded app")) << bad;
   }
 }
 

@@ -28,6 +28,7 @@ constexpr std::array esp32s3_registers{
 constexpr std::array chip_rows{
     ChipRow{.name = "esp32",
             .image_chip_id = 0,
+            .revision = 300,
             .bootloader_offset = 0x1000,
             .mac_low = 0x3ff5'a004,
             .mac_high = 0x3ff5'a008,
@@ -56,6 +57,7 @@ constexpr std::array chip_rows{
             .ram_end = 0x400c'2000},
     ChipRow{.name = "esp32c3",
             .image_chip_id = 5,
+            .revision = 0,
             .bootloader_offset = 0x0,
             .mac_low = 0x6000'8844,
             .mac_high = 0x6000'8848,
@@ -84,6 +86,7 @@ constexpr std::array chip_rows{
             .ram_end = 0x403e'0000},
     ChipRow{.name = "esp32s3",
             .image_chip_id = 9,
+            .revision = 0,
             .bootloader_offset = 0x0,
             .mac_low = 0x6000'7044,
             .mac_high = 0x6000'7048,

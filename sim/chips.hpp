@@ -22,6 +22,7 @@ struct SpiController {
 struct ChipRow {
   std::string_view name;
   std::uint16_t image_chip_id;
+  unsigned revision;                // major * 100 + minor, as the registers below say it
   std::uint32_t bootloader_offset;
   std::uint32_t mac_low, mac_high;  // eFuse registers
   bool mac_has_crc;                 // CRC8 beside it

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.hpp"
+#include "sim/app_firmware.hpp"
 #include "sim/chips.hpp"
 #include "sim/dice.hpp"
 #include "sim/digest.hpp"
@@ -15,7 +16,7 @@ namespace espmint::sim {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr std::size_t header_bytes = 24, segment_header_bytes = 8, app_desc_bytes = 256;
+constexpr std::size_t header_bytes = 24, segment_header_bytes = 8;
 
 /// Where a chip's segments go. Source: Technical Reference Manuals, memory maps; ESP-IDF's linker scripts.
 struct Layout {
@@ -70,7 +71,7 @@ Bytes app_description(const FirmwareOptions& options, Dice& dice) {
   append(out, text_field("Jan  1 2026", 16));
   append(out, text_field("v5.1.2", 32));
   for (int i = 0; i < 32; ++i) out.push_back(dice.byte());  // of an ELF file that never was
-  out.resize(app_desc_bytes, 0);
+  out.resize(app_description_bytes, 0);
   return out;
 }
 
@@ -113,6 +114,8 @@ Bytes make_app(const FirmwareOptions& options, const ChipRow& chip, const Layout
   // Mapped segments lie at the same place within 64 KiB in flash and in memory.
   std::size_t at = header_bytes + segment_header_bytes;
   Bytes read_only = app_description(options, dice);
+  if (options.app != all_app_kinds().front().name)
+    append(read_only, text_field(std::string{app_marker} + options.app, app_marker_bytes));
   append(read_only, code_like(dice, drom - read_only.size()));
   segments.push_back({layout.drom + static_cast<std::uint32_t>(at), std::move(read_only)});
   at += drom + segment_header_bytes;
@@ -206,6 +209,11 @@ Result<Firmware> make_firmware(const FirmwareOptions& options) {
   for (const Layout& row : layouts)
     if (row.chip == options.chip) layout = &row;
   if (!chip || !layout) return fail(refused("there is no virtual " + options.chip, "esp32, esp32c3 or esp32s3"));
+  if (!app_kind_named(options.app)) {
+    std::string names;
+    for (const AppKind& kind : all_app_kinds()) names += (names.empty() ? "" : ", ") + std::string{kind.name};
+    return fail(refused("no virtual board runs \"" + options.app + "\"", "one of " + names));
+  }
   if (options.app_bytes < 4_KiB || options.bootloader_bytes < 1_KiB || options.bootloader_bytes > 28_KiB)
     return fail(refused("an image of that size cannot be made", "an app from 4 KB, a bootloader from 1 to 28 KB"));
   std::uint64_t factory = std::max<std::uint64_t>(1_MiB, (options.app_bytes + 0xffff) & ~std::uint64_t{0xffff});

@@ -21,9 +21,10 @@ struct FirmwareOptions {
   ByteCount storage_bytes = 64 * 1024;  // SPIFFS partition
   ByteCount flash_size = 4 * 1024 * 1024;
   std::uint64_t seed = 1;
+  std::string app = "challenge";  // what the board does that runs it: a kind of sim/app_firmware.hpp
 };
 
-/// Faults: usage (chip, sizes that do not fit the flash), output_unwritable.
+/// Faults: usage (chip, kind of app, sizes that do not fit the flash), output_unwritable.
 Result<void> write_firmware(const FirmwareOptions&);
 
 /// The same as values, for tests without files.

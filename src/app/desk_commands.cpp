@@ -12,6 +12,7 @@
 #include "io/file.hpp"
 #include "io/loop.hpp"
 #include "io/system_ports.hpp"
+#include "recipe/checks.hpp"
 #include "rom/connect.hpp"
 #include "rom/flash.hpp"
 #include "rom/identify.hpp"
@@ -180,8 +181,26 @@ Task<Result<void>> write_part(Desk& desk, const Part& part, bool detect_flash_si
   co_return ok();
 }
 
-Task<Result<void>> write_parts(Desk& desk, const std::vector<Part>& parts, bool detect_flash_size, const Voice& voice) {
-  for (const Part& part : parts) CO_TRY(fits(part, desk.board));
+/// Images in a file, its own or those of a merged one, must be for this chip and revision.
+Result<void> suits(const Part& part, const BoardInfo& board) {
+  for (std::uint32_t inside : {0u, 0x1000u}) {  // where the bootloaders of the chips lie in a merged file
+    if (inside >= part.bytes.size() || (inside != 0 && part.at.bytes != 0)) continue;
+    auto image = parse_app_image(ByteView{part.bytes}.subspan(inside));
+    if (!image) continue;
+    bool is_bootloader = part.at.bytes + inside == board.chip->bootloader.bytes || !runs_from_flash(*image);
+    auto good = check_image_for_board(*image, part.file, is_bootloader, *board.chip, board.revision.full());
+    if (good) continue;
+    good.error().advice += "; --force writes it all the same";
+    return good;
+  }
+  return ok();
+}
+
+Task<Result<void>> write_parts(Desk& desk, const std::vector<Part>& parts, bool detect_flash_size, bool force, const Voice& voice) {
+  for (const Part& part : parts) {
+    CO_TRY(fits(part, desk.board));
+    if (!force) CO_TRY(suits(part, desk.board));
+  }
   for (const Part& part : parts) CO_TRY(co_await write_part(desk, part, detect_flash_size, voice));
   co_return ok();
 }
@@ -328,10 +347,10 @@ Exit board_reset(const DeskOptions& options, bool into_download) {
   return Exit::good;
 }
 
-Exit flash_write(const DeskOptions& options, const FlashParts& named, bool detect_flash_size) {
+Exit flash_write(const DeskOptions& options, const FlashParts& named, bool detect_flash_size, bool force) {
   auto parts = read_parts(named);
   if (!parts) return report(parts.error(), options.voice);
-  return with_desk(options, true, [&](Desk& desk) { return write_parts(desk, *parts, detect_flash_size, options.voice); });
+  return with_desk(options, true, [&](Desk& desk) { return write_parts(desk, *parts, detect_flash_size, force, options.voice); });
 }
 
 Exit flash_verify(const DeskOptions& options, const FlashParts& named) {
@@ -344,6 +363,7 @@ Exit flash_read(const DeskOptions& options, const std::string& offset, const std
   auto at = parse_u32(offset, "flash offset"), bytes = parse_u32(size, "size");
   if (!at) return report(at.error(), options.voice);
   if (!bytes) return report(bytes.error(), options.voice);
+  if (*bytes == 0) return report({Code::usage, Remedy::refuse, "there is nothing to read in 0 bytes", {}, {}, "Say a size: 4096, 0x1000, 64K, 4MB"}, options.voice);
   // Seconds of reading are not to end at a folder that is not there.
   auto folder = std::filesystem::absolute(file).parent_path();
   if (!std::filesystem::is_directory(folder))

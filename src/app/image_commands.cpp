@@ -62,6 +62,14 @@ CLI::App& add_command(CLI::App& format, std::string name, std::string help, std:
   return command;
 }
 
+CLI::App& add_format(CLI::App& image, const std::string& name, std::string help) {
+  CLI::App& format = *image.add_subcommand(name, std::move(help));
+  format.require_subcommand(1);
+  // Its own words: CLI11 would show the examples of `image` here.
+  format.footer(fmt::format("`espmint image {} VERB --help` shows each verb's options and examples", name));
+  return format;
+}
+
 template <typename Number>
 CLI::Option* number_option(CLI::App& command, const std::string& name, Number& target, const std::string& help) {
   return command
@@ -113,6 +121,7 @@ struct SpiffsOptions : Common {
   SpiffsGeometry geometry;
   ByteCount size = 0;
   std::string file_order;
+  bool force = false;  // extracting may overwrite
 };
 
 void add_geometry(CLI::App& command, SpiffsGeometry& geometry) {
@@ -278,6 +287,23 @@ Result<Exit> list_spiffs_command(const SpiffsOptions& options) {
   return Exit::good;
 }
 
+/// "storage" for "build/storage.bin", in the current folder; nothing lies in a folder that the image itself is.
+fs::path folder_named_after(const fs::path& image) {
+  return image.has_extension() ? image.stem() : fs::path{image.filename().string() + ".files"};
+}
+
+bool holds_something_else(const fs::path& target, const Bytes& content) {
+  std::error_code error;
+  if (!fs::exists(fs::symlink_status(target, error))) return false;
+  auto there = read_file(target);
+  return !there || *there != content;
+}
+
+bool is_private_key(const FileOwned& file) {
+  return as_text(file.content).find("PRIVATE KEY-----") != std::string_view::npos ||
+         file.path.find("private") != std::string::npos;
+}
+
 Result<Exit> extract_spiffs_command(const SpiffsOptions& options) {
   TRY(Bytes image, read_file(options.file));
   TRY(OpenedSpiffs opened, in_input(open_spiffs(image, options), options.file));
@@ -285,7 +311,7 @@ Result<Exit> extract_spiffs_command(const SpiffsOptions& options) {
   for (const FileOwned& file : opened.files) names.push_back(file.path);
   TRY(in_input(check_extracted_names(names), options.file));
 
-  fs::path folder = options.out.empty() ? fs::path{"."} : fs::path{options.out};
+  fs::path folder = options.out.empty() ? folder_named_after(options.file) : fs::path{options.out};
   TRY(make_folder(folder));
   std::error_code error;
   fs::path root = fs::canonical(folder, error);
@@ -299,10 +325,15 @@ Result<Exit> extract_spiffs_command(const SpiffsOptions& options) {
                             fmt::format("'{}' would be written outside of '{}'", name, folder.string()),
                             "a link in the folder leads out of it", "extract into an empty folder"));
   }
+  for (const FileOwned& file : opened.files)
+    if (!options.force && holds_something_else(root / file.path, file.content))
+      return fail(bad_input(Code::output_unwritable,
+                            fmt::format("'{}' is there already", (folder / file.path).string()),
+                            "its content is another; nothing was extracted", "--force overwrites it, -o names another folder"));
   for (const FileOwned& file : opened.files) {
     fs::path target = root / file.path;
     TRY(make_folder(target.parent_path()));
-    TRY(write_file(target, file.content, mode));
+    TRY(write_file(target, file.content, is_private_key(file) ? FileMode::owner_only : mode));
     if (options.verbose) say(options, fmt::format("{:>9}  {}", file.content.size(), file.path));
   }
   if (options.json) {
@@ -328,8 +359,7 @@ Result<Exit> check_spiffs_command(const SpiffsOptions& options) {
 }
 
 void add_spiffs(CLI::App& image, const Finish& finish) {
-  CLI::App& spiffs = *image.add_subcommand("spiffs", "SPIFFS partitions");
-  spiffs.require_subcommand(1);
+  CLI::App& spiffs = add_format(image, "spiffs", "SPIFFS partitions");
   auto build = std::make_shared<SpiffsOptions>();
   CLI::App& b = add_command(
       spiffs, "build", "A folder's files as a SPIFFS partition, bit for bit as ESP-IDF's spiffsgen makes it",
@@ -349,8 +379,10 @@ void add_spiffs(CLI::App& image, const Finish& finish) {
     CLI::App& command = add_command(spiffs, name, help, examples, options, run, finish);
     add_geometry(command, options->geometry);
     command.add_option("file", options->file, "Image")->required()->type_name("FILE");
-    if (run == &extract_spiffs_command)
-      command.add_option("-o,--output", options->out, "Folder to extract into (the current one)")->type_name("DIR");
+    if (run != &extract_spiffs_command) return;
+    command.add_option("-o,--output", options->out, "Folder to extract into (one named after the image)")
+        ->type_name("DIR");
+    command.add_flag("--force", options->force, "Overwrite files that are there and differ");
   };
   reading("list", "Names and sizes of its files",
           "  espmint image spiffs list storage.bin\n  espmint image spiffs list --json storage.bin\n",
@@ -468,8 +500,7 @@ Result<Exit> check_partitions_command(const PartitionOptions& options) {
 }
 
 void add_partitions(CLI::App& image, const Finish& finish) {
-  CLI::App& partitions = *image.add_subcommand("partitions", "Partition tables");
-  partitions.require_subcommand(1);
+  CLI::App& partitions = add_format(image, "partitions", "Partition tables");
   auto add = [&](const char* name, const char* help, const char* examples,
                  Result<Exit> (*run)(const PartitionOptions&)) {
     auto options = std::make_shared<PartitionOptions>();
@@ -531,8 +562,7 @@ Result<Exit> check_app_command(const AppOptions& options) {
 }
 
 void add_app(CLI::App& image, const Finish& finish) {
-  CLI::App& app = *image.add_subcommand("app", "Firmware images: apps and bootloaders");
-  app.require_subcommand(1);
+  CLI::App& app = add_format(image, "app", "Firmware images: apps and bootloaders");
   auto add = [&](const char* name, const char* help, const char* examples, Result<Exit> (*run)(const AppOptions&)) {
     auto options = std::make_shared<AppOptions>();
     CLI::App& command = add_command(app, name, help, examples, options, run, finish);

@@ -10,6 +10,7 @@
 
 #include "app/desk_commands.hpp"
 #include "app/json.hpp"
+#include "app/key_commands.hpp"
 #include "app/notifier.hpp"
 #include "app/plan_json.hpp"
 #include "app/screen.hpp"
@@ -66,6 +67,18 @@ std::vector<std::string> expand_ports(const std::vector<std::string>& names) {
   return unique;
 }
 
+/// A typing mistake in a port's name would be waited for without end: said at once, it may still be plugged in.
+std::optional<std::string> missing_ports(const std::vector<std::string>& names) {
+  std::string missing, here;
+  std::error_code ignored;
+  for (const std::string& name : names)
+    if (name.starts_with('/') && !fs::exists(name, ignored)) missing += (missing.empty() ? "" : ", ") + name;
+  if (missing.empty()) return std::nullopt;
+  for (const PortInfo& port : list_ports())
+    if (is_known_adapter(port)) here += (here.empty() ? "" : ", ") + port.name;
+  return fmt::format("waiting for {}: there is no such port yet; {}", missing, here.empty() ? "no board's port is here" : "here are " + here);
+}
+
 Result<Plan> prepare_plan(const LineCommand& command, std::vector<std::string>& said) {
   fs::path folder;
   TRY(Recipe recipe, choose_recipe(command, folder, said));
@@ -78,7 +91,24 @@ Result<Plan> prepare_plan(const LineCommand& command, std::vector<std::string>& 
   PlanOptions plan_options;
   plan_options.partition = command.partition;
   if (!command.issuer.empty()) recipe.issuer = command.issuer;
+  if (!command.csv_file.empty()) {
+    if (!recipe.keys) recipe.keys.emplace();
+    recipe.keys->csv = command.csv_file;
+  } else if (recipe.keys && fs::path{recipe.keys->csv}.is_relative()) {
+    recipe.keys->csv = (folder / recipe.keys->csv).lexically_normal().string();
+  }
+  if (recipe.keys && !command.provisioned.empty()) recipe.keys->erase_provisioned = command.provisioned == "erase";
   return make_plan(recipe, std::move(set), plan_options);
+}
+
+/// What the user of the old script has in the folder is enough.
+void take_what_lies_here(LineCommand& command, std::vector<std::string>& said) {
+  std::error_code ignored;
+  bool asked_nothing = command.recipe.empty() && command.firmware.empty() && command.csv_file.empty();
+  if (!asked_nothing || fs::exists("recipe.toml", ignored) || !fs::exists("keys.csv", ignored) || !fs::exists("firmware.bin", ignored)) return;
+  command.csv_file = "keys.csv";
+  command.firmware = "firmware.bin";
+  said.emplace_back("keys.csv and firmware.bin lie here: as with --csv-file keys.csv --firmware firmware.bin");
 }
 
 /// Ctrl-C or a closed terminal: the first finishes what is exposed, the second stops.
@@ -103,8 +133,13 @@ Task<> run_to_the_end(Line& line, FirmwarePreparer& firmware, Loop& loop, Statio
   summary = co_await line.run();
 }
 
-Result<Exit> work(const LineCommand& command) {
+Result<Exit> work(LineCommand command) {
   std::vector<std::string> said;
+  take_what_lies_here(command, said);
+  if (command.trial) {
+    command.settings.state /= "trial";
+    said.push_back(fmt::format("a trial: its ledger, CA and keys lie in {}; nothing of it counts, and these boards must be prepared anew", command.settings.state.string()));
+  }
   TRY(Plan plan, prepare_plan(command, said));
   RealLoop loop;
   auto screen = make_screen(command.voice, loop);
@@ -129,6 +164,13 @@ Result<Exit> work(const LineCommand& command) {
   LedgerOptions ledger_options{LedgerOptions::Mode::write, product_key(plan.product), holder_note(command.one_pass ? "prepare" : "run")};
   TRY(auto ledger, Ledger::open(product_folder(command.settings, plan.product), ledger_options, loop));
 
+  std::optional<KeyFile> keys;
+  if (plan.keys) {
+    if (command.trial) TRY(rehearse_keys(*plan.keys, command.settings));
+    TRY(KeyFile file, open_keys(*plan.keys, *ledger, *screen));
+    keys.emplace(std::move(file));
+  }
+
   auto entropy = make_system_entropy();
   auto pool = make_thread_pool(2, PoolManners::yielding);
   auto ledger_pool = make_thread_pool(1);
@@ -144,7 +186,7 @@ Result<Exit> work(const LineCommand& command) {
   options.renew = command.renew;
   options.reset = !command.no_reset;
   options.keep_key_folder = (command.settings.state / "keys").string();
-  Station station{loop, *entropy, *pool, *ledger_pool, *ledger, cloud, observer, stubs, plan, firmware, options};
+  Station station{loop, *entropy, *pool, *ledger_pool, *ledger, cloud, observer, stubs, plan, firmware, options, keys ? &*keys : nullptr};
   auto opener = make_system_port_opener(loop);
   std::unique_ptr<PortWatcher> watcher;
 
@@ -160,6 +202,7 @@ Result<Exit> work(const LineCommand& command) {
     std::vector<PortInfo> there = list_ports();
     if (std::none_of(there.begin(), there.end(), is_known_adapter)) screen->sentence("waiting for a board to be plugged in");
   }
+  if (auto sentence = missing_ports(line_options.ports); sentence && !command.one_pass) screen->sentence(*sentence);
   // `prepare` without a port takes the one board that is plugged in, or the next.
   if (command.one_pass && line_options.ports.empty()) line_options.count = 1;
 

@@ -17,6 +17,9 @@ struct LineCommand {
   std::string firmware;      // overrides the recipe's
   std::string partition;     // of the identity image, where several could be it
   std::string chip = "auto";
+  std::string csv_file;      // keys.csv; overrides the recipe's
+  std::string provisioned;   // hold, erase; empty: the recipe's
+  bool trial = false;        // a ledger and keys of its own: nothing of it counts
   std::string issuer;        // empty: the recipe's
   std::optional<std::uint64_t> count;
   std::size_t slots = 256;

@@ -10,6 +10,7 @@
 
 #include "app/desk_commands.hpp"
 #include "app/image_commands.hpp"
+#include "app/key_commands.hpp"
 #include "app/line_commands.hpp"
 #include "app/record_commands.hpp"
 #include "app/settings.hpp"
@@ -73,6 +74,12 @@ class CommandLine {
     return false;
   }
 
+  /// "espmint flash write"
+  static std::string words_to(const CLI::App& command) {
+    const CLI::App* parent = command.get_parent();
+    return parent ? words_to(*parent) + " " + command.get_name() : "espmint";
+  }
+
   /// Says which word was not understood, and which was probably meant.
   Exit misunderstood(const CLI::ParseError& error, const std::vector<std::string>& words) {
     Fault fault{Code::usage, Remedy::refuse, error.what()};
@@ -95,7 +102,7 @@ class CommandLine {
       std::string bare = word.substr(0, word.find('='));
       bool understood = names.empty() || std::find(names.begin(), names.end(), bare) != names.end();
       if (!understood) {
-        fault.what = fmt::format("\"{}\" is no {} of {}", bare, is_option ? "option" : "command", at->get_name().empty() ? "espmint" : "espmint " + at->get_name());
+        fault.what = fmt::format("\"{}\" is no {} of {}", bare, is_option ? "option" : "command", words_to(*at));
         known.assign(names.begin(), names.end());
         if (std::string meant = nearest(bare, known); !meant.empty()) fault.advice = fmt::format("Did you mean \"{}\"?", meant);
         at = nullptr;
@@ -114,11 +121,12 @@ class CommandLine {
 
   CLI::App* command(CLI::App& parent, const std::string& name, const std::string& does, const std::string& examples) {
     CLI::App* made = parent.add_subcommand(name, does);
-    if (!examples.empty()) made->footer("Examples:\n" + examples);
+    made->footer(examples.empty() ? "" : "Examples:\n" + examples);  // the parent's would be inherited
     return made;
   }
   CLI::App* noun(const std::string& name, const std::string& does) {
     CLI::App* made = program_.add_subcommand(name, does);
+    made->footer(fmt::format("`espmint {} VERB --help` shows each verb's options and examples", name));
     made->require_subcommand(1);
     return made;
   }
@@ -136,6 +144,7 @@ class CommandLine {
     // One value for each -p: what follows is the command's own words.
     auto* port = command->add_option("-p,--port", all_.flags.ports,
                                      "/dev/ttyUSB0, rfc2217://host:port, socket://host:port, a glob, or a USB location");
+    port->check([](const std::string& name) { return name.empty() ? std::string{"a port needs a name"} : std::string{}; }, "");
     port->allow_extra_args(false)->multi_option_policy(many ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
     command->add_option("-b,--baud", all_.flags.baud, "Speed once connected (921600)");
   }
@@ -144,6 +153,9 @@ class CommandLine {
     command->add_option("recipe", line_.recipe, "recipe.toml or its folder (default: here)");
     command->add_option("-f,--firmware", line_.firmware, "Build folder, merged image or app; overrides the recipe's");
     command->add_option("-c,--chip", line_.chip, "auto, esp32, esp32s3, esp32c3: refused when firmware or board is another");
+    command->add_option("--csv-file,--csv_file", line_.csv_file, "Keys to hand out, one row a board; overrides the recipe's");
+    command->add_option("--provisioned", line_.provisioned, "A board that holds an unknown key: hold (default), or erase its NVS first")->check(CLI::IsMember({"hold", "erase"}));
+    command->add_flag("--trial", line_.trial, "A rehearsal with a ledger and keys of its own");
     command->add_option("--partition", line_.partition, "Partition of the identity image, where several could be it");
     command->add_flag("--dry-run", line_.dry_run, "Print the plan and touch nothing");
     command->add_flag("--no-stub", line_.no_stub, "Flash through the ROM's own loader, several times slower");
@@ -231,6 +243,7 @@ class CommandLine {
     add_desk_options(write);
     write->add_option("parts", words_, "OFFSET FILE …")->required();
     write->add_flag("--detect-flash-size", detect_, "Make the bootloader's header say this flash's size");
+    write->add_flag("--force", force_, "Also images that are for another chip or another revision of it");
     on(write, [this](const Settings& settings) { return with_parts(settings, true); });
     auto* verify = command(*flash, "verify", "Compare files with the flash by the board's MD5", "  espmint flash verify 0x10000 app.bin\n");
     add_desk_options(verify);
@@ -259,7 +272,7 @@ class CommandLine {
       return report({Code::usage, Remedy::refuse, "files come as pairs: OFFSET FILE OFFSET FILE …", {}, {}, {}}, all_.voice);
     FlashParts parts;
     for (std::size_t i = 0; i < words_.size(); i += 2) parts.emplace_back(words_[i], words_[i + 1]);
-    return write ? flash_write(desk(settings), parts, detect_) : flash_verify(desk(settings), parts);
+    return write ? flash_write(desk(settings), parts, detect_, force_) : flash_verify(desk(settings), parts);
   }
 
   RecordOptions record(const Settings& settings) { return {settings, all_.voice, product_}; }
@@ -298,6 +311,30 @@ class CommandLine {
     on(command(*ca, "show", "Where it is, how long it lasts", "  espmint ca show --json\n"),
        [this](const Settings& settings) { return ca_show(record(settings)); });
 
+    auto* keys = noun("keys", "The pool of one-time keys");
+    auto* keys_in = command(*keys, "import", "Read a keys.csv into the pool and mark its rows (a run does it by itself)",
+                           "  espmint keys import keys.csv --product thermostat\n  espmint keys import --first-unmarked-unused\n");
+    keys_in->add_option("file", keys_.file, "keys.csv");
+    keys_in->add_flag("--first-unmarked-unused", keys_.first_unmarked_unused,
+                     "The first row that an earlier script left unmarked was never sent to a board: use it");
+    auto* pool_status = command(*keys, "status", "How many keys are left, and which are in doubt", "  espmint keys status --json\n");
+    auto* keys_out = command(*keys, "export", "Every key's number, state and device; never the key", "  espmint keys export > keys-state.csv\n");
+    auto* release = command(*keys, "release", "Give a quarantined key to its own board once more", "  espmint keys release 17 --why \"firmware mended\"\n");
+    auto* retire = command(*keys, "retire", "Never use a key; two people answer for it", "  espmint keys retire 17 --by ann --by bob --why scrapped\n");
+    for (CLI::App* one : {release, retire}) {
+      one->add_option("key", keys_.number, "Its number")->required();
+      one->add_option("--why", keys_.why, "For the audit");
+    }
+    retire->add_option("--by", keys_.by, "Who answers; twice");
+    using Verb = Exit (*)(const KeyCommand&);
+    for (auto [verb, does] : {std::pair<CLI::App*, Verb>{keys_in, keys_import}, {pool_status, keys_status}, {keys_out, keys_export}, {release, keys_release}, {retire, keys_retire}}) {
+      add_product_option(verb);
+      on(verb, [this, does = does](const Settings& settings) {
+        keys_.record = record(settings);
+        return does(keys_);
+      });
+    }
+
     auto* audit = noun("audit", "Proof");
     auto* verify = command(*audit, "verify", "Check every row of the audit chain", "  espmint audit verify\n");
     add_product_option(verify);
@@ -325,6 +362,8 @@ class CommandLine {
     firmware->add_option("folder", simfw_.folder, "Where")->required();
     firmware->add_option("--chip", simfw_.chip, "esp32, esp32c3, esp32s3");
     firmware->add_option("--app-size", simfw_.app_size, "1MB");
+    firmware->add_option("--app", simfw_.app,
+                         "What the board does: challenge, old3, old5, device-line, device-framed, forgetful, mute");
     firmware->add_option("--seed", simfw_.seed, "Of the bytes");
     firmware->callback([this] {
       simfw_.voice = all_.voice;
@@ -332,16 +371,17 @@ class CommandLine {
     });
   }
 
-  CLI::App program_{"espmint: the production station for ESP32 products"};
+  CLI::App program_{"espmint: the production station for ESP32 products", "espmint"};
   Everywhere all_;
   LineCommand line_;
+  KeyCommand keys_;
   DemoCommand demo_;
   DeskOptions desk_;
   SimBoardCommand sim_;
   SimFirmwareCommand simfw_;
   std::string build_, out_, offset_, size_, file_, id_, name_, product_;
   std::vector<std::string> words_;
-  bool once_ = false, download_ = false, detect_ = false, whole_ = false, failed_ = false, csv_ = false;
+  bool once_ = false, download_ = false, detect_ = false, force_ = false, whole_ = false, failed_ = false, csv_ = false;
   Exit exit_ = Exit::good;
 };
 

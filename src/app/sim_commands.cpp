@@ -34,6 +34,7 @@ Exit sim_firmware(const SimFirmwareCommand& command) {
   auto size = parse_number(command.app_size);
   if (!size) return report({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no size", command.app_size), {}, {}, "Write 1MB"}, command.voice);
   options.app_bytes = *size;
+  options.app = command.app;
   options.seed = command.seed;
   auto end = sim::write_firmware(options);
   if (!end) return report(end.error(), command.voice);

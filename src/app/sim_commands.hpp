@@ -26,6 +26,7 @@ struct SimFirmwareCommand {
   std::string folder;
   std::string chip = "esp32";
   std::string app_size = "1MB";
+  std::string app = "challenge";
   std::uint64_t seed = 1;
   Voice voice;
 };

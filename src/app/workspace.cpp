@@ -37,6 +37,10 @@ Result<LocalCa> open_or_make_ca(const Settings& settings, WallTime now, bool& ma
   auto there = LocalCa::open(ca_folder(settings), now);
   if (there || there.error().code != Code::ca_missing) return there;
   TRY(make_folder(settings.state, true));
+  // Two first runs at once: the second waits, then finds the first one's.
+  TRY(FileLock lock, FileLock::wait_for(settings.state / "ca.lock", holder_note("making the CA"), std::chrono::seconds{20}));
+  there = LocalCa::open(ca_folder(settings), now);
+  if (there || there.error().code != Code::ca_missing) return there;
   made = true;
   return LocalCa::init(ca_folder(settings), "espmint local CA", now);
 }

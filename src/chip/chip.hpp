@@ -57,6 +57,7 @@ const ChipSpec* chip_with_image_id(std::uint16_t image_chip_id);
 struct Revision {
   unsigned major = 0;
   unsigned minor = 0;
+  [[nodiscard]] unsigned full() const { return major * 100 + minor; }  // as image headers write it
   auto operator<=>(const Revision&) const = default;
 };
 std::string to_string(Revision);

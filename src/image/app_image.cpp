@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/text.hpp"
 
 namespace espmint {
@@ -43,6 +45,19 @@ struct FrequencyRow {
 constexpr std::array frequencies{
     FrequencyRow{0x0, "40m", "30m", "80m", "24m"}, FrequencyRow{0x1, "26m", "20m", "", "16m"},
     FrequencyRow{0x2, "20m", "15m", "20m", "12m"}, FrequencyRow{0xf, "80m", "60m", "", "48m"}};
+
+// Addresses at which a chip's cache shows the flash. Source: each chip's Technical Reference Manual, System and Memory,
+// Address Mapping.
+struct MappedFlashRow {
+  std::uint16_t chip_id;
+  std::uint32_t data_start, data_end, code_start, code_end;
+};
+constexpr std::array mapped_flash{MappedFlashRow{0, 0x3f40'0000, 0x3f80'0000, 0x400d'0000, 0x4040'0000},
+                                  MappedFlashRow{2, 0x3f00'0000, 0x3ff8'0000, 0x4008'0000, 0x4080'0000},
+                                  MappedFlashRow{5, 0x3c00'0000, 0x3c80'0000, 0x4200'0000, 0x4280'0000},
+                                  MappedFlashRow{9, 0x3c00'0000, 0x3e00'0000, 0x4200'0000, 0x4400'0000}};
+
+constexpr std::uint16_t esp32c3_chip_id = 5;
 
 Fault damaged(std::string what, std::string seen, std::optional<std::uint64_t> at = {}) {
   Fault fault{.code = Code::firmware_damaged,
@@ -151,6 +166,28 @@ Result<AppImage> parse_app_image(ByteView bytes) {
   }
   image.size = static_cast<std::uint32_t>(whole);
   return image;
+}
+
+// Source: ESP-IDF Programming Guide, App Image Format; Chip Revision. 0 and 0xffff say nothing about a newest one.
+RevisionRange revisions_of(const AppImage& image) {
+  RevisionRange range;
+  if (image.min_revision_full == 0 && image.max_revision_full == 0) {
+    range.oldest = image.chip_id == esp32c3_chip_id ? image.min_revision : image.min_revision * 100u;
+    return range;
+  }
+  range.oldest = image.min_revision_full;
+  if (image.max_revision_full != 0 && image.max_revision_full != 0xffff) range.newest = image.max_revision_full;
+  return range;
+}
+
+bool runs_from_flash(const AppImage& image) {
+  auto row = std::find_if(mapped_flash.begin(), mapped_flash.end(),
+                          [&image](const MappedFlashRow& each) { return each.chip_id == image.chip_id; });
+  if (row == mapped_flash.end()) return true;
+  return std::any_of(image.segments.begin(), image.segments.end(), [row](const AppSegment& segment) {
+    std::uint32_t at = segment.load_address;
+    return (at >= row->data_start && at < row->data_end) || (at >= row->code_start && at < row->code_end);
+  });
 }
 
 std::optional<std::uint8_t> flash_size_code_of(ByteCount flash_size) {

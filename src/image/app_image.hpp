@@ -46,9 +46,21 @@ struct AppImage {
   [[nodiscard]] bool intact() const { return checksum == checksum_expected && digest == digest_expected; }
 };
 
+/// Revisions of its chip that an image says it runs on: major * 100 + minor.
+struct RevisionRange {
+  unsigned oldest = 0;
+  std::optional<unsigned> newest;
+};
+
 /// Any bytes in. Fault (refuse, firmware_damaged) for what is no image; a wrong checksum or digest is reported in the
 /// value (`intact()`), not as a fault, so that `app list` can show it.
 Result<AppImage> parse_app_image(ByteView bytes);
+/// What the header says about revisions. Images from before ESP-IDF 5 fill only the old field, which is a major revision
+/// (a minor one on the ESP32-C3).
+RevisionRange revisions_of(const AppImage&);
+/// Whether a segment is mapped from flash, as in every app that a bootloader starts; a bootloader itself is loaded into
+/// RAM to its last byte. True for a chip whose memory map the table does not know.
+bool runs_from_flash(const AppImage&);
 /// Nothing for sizes the header cannot say.
 std::optional<std::uint8_t> flash_size_code_of(ByteCount flash_size);
 std::optional<ByteCount> flash_size_of_code(std::uint8_t code);

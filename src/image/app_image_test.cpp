@@ -48,6 +48,41 @@ Bytes make_image(bool digest = true) {
   return out;
 }
 
+AppImage header_with(std::uint16_t chip, std::uint8_t old_oldest, std::uint16_t oldest, std::uint16_t newest) {
+  AppImage image;
+  image.chip_id = chip;
+  image.min_revision = old_oldest;
+  image.min_revision_full = oldest;
+  image.max_revision_full = newest;
+  return image;
+}
+
+TEST(AppImage, SaysOnWhichRevisionsOfItsChipItRuns) {
+  RevisionRange range = revisions_of(header_with(5, 3, 3, 199));
+  EXPECT_EQ(range.oldest, 3u);
+  EXPECT_EQ(range.newest, 199u);
+  EXPECT_EQ(revisions_of(header_with(0, 0, 0, 0xffff)).newest, std::nullopt);
+  EXPECT_EQ(revisions_of(header_with(0, 0, 300, 0)).newest, std::nullopt);
+}
+
+TEST(AppImage, FromBeforeEspIdf5SaysARevisionInTheOldField) {
+  EXPECT_EQ(revisions_of(header_with(0, 3, 0, 0)).oldest, 300u);
+  EXPECT_EQ(revisions_of(header_with(5, 3, 0, 0)).oldest, 3u) << "on the ESP32-C3 it was a minor one";
+  EXPECT_EQ(revisions_of(header_with(0, 1, 0, 399)).oldest, 0u) << "the new fields win";
+}
+
+TEST(AppImage, RunsFromFlashWhereASegmentIsMapped) {
+  AppImage image = header_with(0, 0, 0, 0);
+  image.segments = {{0x3fff'0030, 16, 32}, {0x4007'8000, 16, 64}};
+  EXPECT_FALSE(runs_from_flash(image)) << "as every bootloader";
+  image.segments.push_back({0x400d'0018, 16, 96});
+  EXPECT_TRUE(runs_from_flash(image));
+  image.chip_id = 5;
+  EXPECT_FALSE(runs_from_flash(image)) << "mapped elsewhere on the ESP32-C3";
+  image.chip_id = 99;
+  EXPECT_TRUE(runs_from_flash(image)) << "nothing is claimed of an unknown chip";
+}
+
 TEST(AppImage, SaysWhatTheHeaderAndTheDescriptionSay) {
   Bytes bytes = make_image();
   Result<AppImage> image = parse_app_image(bytes);

@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <fstream>
+#include <thread>
 
 #include "base/text.hpp"
 #include "io/descriptor.hpp"
@@ -227,6 +228,12 @@ Result<void> overwrite_line(const fs::path& path, ByteView line) {
   return fail(cannot_write(path, error));
 }
 
+Result<void> make_durable(const fs::path& path) {
+  const FileHandle handle{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (!handle.is_open() || ::fsync(handle.get()) != 0) return fail(cannot_write(path, errno));
+  return sync_folder(folder_of(path));
+}
+
 Result<void> create_file(const fs::path& path, ByteView bytes, FileMode mode) {
   const auto exists = [&] {
     Fault fault = cannot_write(path, EEXIST);
@@ -341,6 +348,16 @@ Result<FileLock> FileLock::acquire(const fs::path& path, const std::string& note
   if (::ftruncate(handle.get(), 0) != 0) return fail(cannot_write(path, errno));
   TRY(write_all(handle.get(), as_bytes(line), path));
   return FileLock{handle.release()};
+}
+
+Result<FileLock> FileLock::wait_for(const fs::path& path, const std::string& note, std::chrono::milliseconds patience) {
+  constexpr std::chrono::milliseconds pause{20};
+  const auto until = std::chrono::steady_clock::now() + patience;
+  for (;;) {
+    auto lock = acquire(path, note);
+    if (lock || lock.error().code != Code::ledger_locked || std::chrono::steady_clock::now() >= until) return lock;
+    std::this_thread::sleep_for(pause);
+  }
 }
 
 FileLock::FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}

@@ -1,6 +1,7 @@
 // io/file.hpp: files of this machine: read whole, written durably, locked.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -21,6 +22,9 @@ Result<void> write_file(const std::filesystem::path&, ByteView, FileMode = FileM
 /// Overwrites the start of a file that is there, in one write, without waiting for the disk: for a line shorter than a
 /// sector whose loss at a power cut would only make it old. Faults: output_unwritable, disk_full.
 Result<void> overwrite_line(const std::filesystem::path&, ByteView line);
+/// Waits until a file and its name are on the disk: what is read from it then, a power cut does not take back. Faults:
+/// output_unwritable.
+Result<void> make_durable(const std::filesystem::path&);
 /// As write_file, but refuses a file that is there already.
 Result<void> create_file(const std::filesystem::path&, ByteView, FileMode = FileMode::everyone);
 /// With parents; `owner_only` applies to folders it creates. Faults: output_unwritable.
@@ -35,6 +39,8 @@ class FileLock {
  public:
   /// Fault ledger_locked names the holder from the file's text. `note`: "pid 4711 on line-3: espmint run".
   static Result<FileLock> acquire(const std::filesystem::path&, const std::string& note);
+  /// As acquire, but waits for the holder to end, at most so long; for locks that are held for a moment only.
+  static Result<FileLock> wait_for(const std::filesystem::path&, const std::string& note, std::chrono::milliseconds patience);
   FileLock(FileLock&&) noexcept;
   FileLock& operator=(FileLock&&) noexcept;
   ~FileLock();

@@ -84,8 +84,8 @@ class Lines {
     row_ = text_.substr(begin_, end - begin_ - (carriage ? 1 : 0));
     if (!ended && !row_.empty() && row_.back() == '\r') row_.remove_suffix(1);
     line_end_ = carriage ? "\r\n" : "\n";
-    if (row_.size() > longest_key_line)
-      return fail(bad_row(line_, std::nullopt, fmt::format("a row is longer than {} bytes", longest_key_line),
+    if (row_.size() > longest_key_row)
+      return fail(bad_row(line_, std::nullopt, fmt::format("a row is longer than {} bytes", longest_key_row),
                           show_bytes(row_.size())));
     for (char c : row_) {
       auto byte = static_cast<unsigned char>(c);
@@ -137,7 +137,7 @@ bool names_columns(std::string_view row, const std::vector<Span>& fields) {
 char guess_delimiter(std::string_view text, std::size_t from) {
   std::array<std::size_t, 3> count{};
   constexpr std::string_view candidates = ",;\t";
-  std::string_view first = text.substr(from, std::min<std::size_t>(text.find('\n', from) - from, longest_key_line));
+  std::string_view first = text.substr(from, std::min<std::size_t>(text.find('\n', from) - from, longest_key_row));
   for (std::size_t i = 0; i < candidates.size(); ++i)
     count[i] = static_cast<std::size_t>(std::count(first.begin(), first.end(), candidates[i]));
   std::size_t best = static_cast<std::size_t>(std::max_element(count.begin(), count.end()) - count.begin());

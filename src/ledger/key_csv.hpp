@@ -48,10 +48,10 @@ struct KeyCsv {
 };
 
 inline constexpr std::uint32_t most_key_fields = 64;
-inline constexpr std::uint32_t longest_key_line = 4096;
+inline constexpr std::uint32_t longest_key_row = 4096;
 
 /// Any bytes. Reads in one pass, with memory for the rows only. Faults input_invalid, with row and column in `where`: a
-/// line longer than longest_key_line, control bytes or invalid UTF-8, an open quote, another number of fields, an empty
+/// line longer than longest_key_row, control bytes or invalid UTF-8, an open quote, another number of fields, an empty
 /// key. What is unique is checked by whoever knows the ledger.
 Result<KeyCsv> parse_key_csv(std::string_view text, const KeyCsvOptions& = {});
 

@@ -89,6 +89,8 @@ Result<KeyFile> KeyFile::open(fs::path path, Ledger& ledger, KeyFileOptions opti
   TRY(FileLock lock, FileLock::acquire(path.string() + ".lock", options.holder));
   KeyFile file{std::move(path), ledger, std::move(options), std::move(lock)};
   remove_left_overs(file.path_);
+  // A rebuilt ledger believes what the file says of its keys: it must not be a picture that a power cut takes back.
+  TRY(make_durable(file.path_));
   TRY(file.load());
   return file;
 }

@@ -105,7 +105,8 @@ struct DeviceRecord {
   KeyState state = KeyState::available;
   std::string held;  // why a person must decide; empty when nobody must
   std::optional<CertificateRecord> certificate;
-  std::string updated;  // UTC
+  std::optional<std::int64_t> key;  // its key of the pool; `state` is then the less advanced of the two
+  std::string updated;              // UTC
   std::optional<RunRecord> last_run;
 };
 
@@ -217,6 +218,8 @@ class Ledger {
   virtual Result<void> quarantine_key(std::int64_t number, std::string_view why) = 0;
   /// QUARANTINED to a board → EXPOSED: the same board may be given it once more.
   virtual Result<void> trust_key(std::int64_t number, std::string_view why) = 0;
+  /// QUARANTINED to nobody, by suspicion at its import → AVAILABLE: the user answers for it.
+  virtual Result<void> acquit_key(std::int64_t number, std::string_view why) = 0;
   /// A key that an earlier script gave out was found on this board: from now on it is this board's.
   virtual Result<void> bind_key(std::int64_t number, const BoardIdentity&, const std::string& device_id) = 0;
   /// AVAILABLE or QUARANTINED → RETIRED, for ever. Two people answer for one that may be on a board.

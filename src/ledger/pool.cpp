@@ -196,6 +196,12 @@ Result<void> Store::trust_key(std::int64_t number, std::string_view why) {
   return move_key(number, {KeyState::quarantined}, KeyState::exposed, "key_trusted", {{"why", escape_controls(why)}});
 }
 
+Result<void> Store::acquit_key(std::int64_t number, std::string_view why) {
+  TRY(PoolKey key, find_key(number, {KeyState::quarantined}, "taken for unused"));
+  if (!key.device.empty()) return fail(refused(fmt::format("key {} is {}'s", number, key.device), "it was exposed to that board"));
+  return move_key(number, {KeyState::quarantined}, KeyState::available, "key_acquitted", {{"why", escape_controls(why)}});
+}
+
 Result<void> Store::retire_key(std::int64_t number, std::string_view by, std::string_view why) {
   return move_key(number, {KeyState::available, KeyState::quarantined}, KeyState::retired, "key_retired",
                   {{"by", escape_controls(by)}, {"why", escape_controls(why)}});

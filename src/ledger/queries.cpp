@@ -49,6 +49,12 @@ KeyState state_named(const std::string& name) {
   return KeyState::available;  // no open attempt, or only released and burned ones
 }
 
+/// A board is as far as the row that is least far; QUARANTINED above all.
+KeyState lesser(bool has_identity, KeyState identity, KeyState key) {
+  if (!has_identity || key == KeyState::quarantined) return key;
+  return static_cast<int>(key) < static_cast<int>(identity) ? key : identity;
+}
+
 }  // namespace
 
 Result<std::optional<CertificateRecord>> Store::certificate_of(std::int64_t attempt) {
@@ -60,13 +66,15 @@ Result<std::vector<DeviceRecord>> Store::devices_where(std::string_view conditio
   // A board that is being renewed shows the identity it has, not the one it may get.
   std::string sql = fmt::format(
       "SELECT board.mac, board.chip, board.unique_id, board.flash_id, board.device_id, board.held, identity.state, "
-      "audit.time, certificate.attempt, run.number, {}, {} FROM board "
+      "audit.time, certificate.attempt, run.number, {}, {}, pool_key.number, pool_key.state, identity.attempt FROM board "
       "LEFT JOIN identity ON identity.attempt = (SELECT open.attempt FROM identity AS open WHERE open.board = "
       "board.number "
       "  AND open.state IN ('RESERVED', 'EXPOSED', 'WRITTEN', 'VERIFIED') ORDER BY open.state = 'RESERVED' LIMIT 1) "
       "LEFT JOIN certificate ON certificate.attempt = identity.attempt "
       "LEFT JOIN audit ON seq = coalesce(identity.audit, "
       "  (SELECT max(past.audit) FROM identity AS past WHERE past.board = board.number), board.audit) "
+      "LEFT JOIN pool_key ON pool_key.number = (SELECT max(own.number) FROM pool_key AS own "
+      "  WHERE own.device = board.device_id AND own.state <> 'RETIRED') "
       "LEFT JOIN run ON run.number = (SELECT max(last.number) FROM run AS last WHERE last.mac = board.mac "
       "  AND last.chip = board.chip AND last.unique_id = board.unique_id AND last.flash_id = board.flash_id) "
       "WHERE {} ORDER BY board.number",
@@ -81,6 +89,11 @@ Result<std::vector<DeviceRecord>> Store::devices_where(std::string_view conditio
     device.updated = row.text(7);
     if (!row.is_null(8)) device.certificate = read_certificate(row, 10);
     if (!row.is_null(9)) device.last_run = read_run(row, 16);
+    if (!row.is_null(31)) {
+      device.key = row.integer(31);
+      KeyState key = row.text(32) == name_of(KeyState::quarantined) ? KeyState::quarantined : state_named(row.text(32));
+      device.state = lesser(!row.is_null(33), device.state, key);
+    }
     out.push_back(std::move(device));
   }));
   return out;

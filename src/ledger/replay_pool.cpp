@@ -20,6 +20,7 @@ constexpr std::array key_steps{
     KeyStep{"key_exposed", "RESERVED", "EXPOSED"},             KeyStep{"key_written", "EXPOSED", "WRITTEN"},
     KeyStep{"key_verified", "WRITTEN", "VERIFIED"},            KeyStep{"key_quarantined", "EXPOSED WRITTEN", "QUARANTINED"},
     KeyStep{"key_trusted", "QUARANTINED", "EXPOSED"},          KeyStep{"key_bound", "VERIFIED QUARANTINED", "VERIFIED"},
+    KeyStep{"key_acquitted", "QUARANTINED", "AVAILABLE"},
     KeyStep{"key_retired", "AVAILABLE QUARANTINED", "RETIRED"},
 };
 

@@ -203,6 +203,7 @@ CREATE TRIGGER pool_key_never_returns BEFORE UPDATE ON pool_key
          OR (OLD.state = 'WRITTEN' AND NEW.state IN ('VERIFIED', 'QUARANTINED'))
          OR (OLD.state = 'VERIFIED' AND NEW.state = 'VERIFIED' AND OLD.board IS NULL)
          OR (OLD.state = 'QUARANTINED' AND NEW.state = 'RETIRED')
+         OR (OLD.state = 'QUARANTINED' AND NEW.state = 'AVAILABLE' AND OLD.device = '' AND OLD.board IS NULL)
          OR (OLD.state = 'QUARANTINED' AND NEW.state = 'EXPOSED' AND OLD.device <> '')
          OR (OLD.state = 'QUARANTINED' AND NEW.state = 'VERIFIED' AND OLD.board IS NULL))
   BEGIN SELECT RAISE(ABORT, 'no key returns and no state is skipped'); END;

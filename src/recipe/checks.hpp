@@ -2,12 +2,20 @@
 #pragma once
 
 #include "base/mac.hpp"
+#include "image/app_image.hpp"
 #include "recipe/plan.hpp"
 
 namespace espmint {
 
 /// Fault chip_mismatch: "bootloader.bin is for ESP32, this board is ESP32-S3".
 Result<void> check_chip(const Plan&, const ChipSpec& board);
+/// Fault chip_mismatch: "bootloader.bin needs ESP32-C3 revision 0.3 or newer, this board is 0.0". `revision_full`: major
+/// * 100 + minor. What the chip's own bootloader would say after the reset, said before anything is written.
+Result<void> check_revision(const Plan&, unsigned revision_full);
+/// Both of these for one image that a person wants on this board. Fault chip_mismatch; good for a chip id that nobody
+/// has.
+Result<void> check_image_for_board(const AppImage&, const std::string& file, bool is_bootloader, const ChipSpec& board,
+                                   unsigned revision_full);
 /// Fault flash_too_small: "the table ends at 8 MB, the flash has 4 MB".
 Result<void> check_flash(const Plan&, std::uint32_t flash_size);
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.hpp"
+#include "image/file_kind.hpp"
 
 namespace espmint {
 namespace {
@@ -33,7 +34,9 @@ Fault incomplete(std::string what, std::string seen = {}, std::string advice = s
 Result<const ChipSpec*> chip_of_image(const AppImage& image, const std::string& file) {
   if (const ChipSpec* chip = chip_with_image_id(image.chip_id)) return chip;
   Fault fault{Code::firmware_wrong_chip, Remedy::refuse, fmt::format("{} is for a chip that this version does not know", file)};
-  fault.seen = fmt::format("chip id {} in its header", image.chip_id);
+  std::string_view name = image_chip_name(image.chip_id);
+  fault.seen = name.empty() ? fmt::format("chip id {} in its header", image.chip_id) : std::string{name};
+  fault.advice = "It knows esp32, esp32s3, esp32c3: build for one of these, or flash this one with `esptool`";
   return fail(std::move(fault));
 }
 
@@ -186,9 +189,86 @@ Result<FirmwareSet> from_merged(const Bytes& bytes, std::uint32_t base, const st
 
 // ---------------------------------------------------------------------------------- an app and what lies beside it
 
+struct WrongFile {
+  FileKind kind;
+  std::string_view advice;
+};
+constexpr std::string_view name_the_app = "Name the app, a merged image or the build folder with --firmware";
+constexpr std::array wrong_files{
+    WrongFile{FileKind::partition_table, "Name the app itself; its table is found beside it"},
+    WrongFile{FileKind::partition_csv, "Name the app itself; the built table (partitions.bin, partition-table.bin) is found beside it"},
+    WrongFile{FileKind::elf, "The linker's file is not what is flashed: name the .bin beside it, or the build folder"},
+    WrongFile{FileKind::intel_hex, "ESP32 boards take binary images: name the build's .bin"},
+    WrongFile{FileKind::uf2, "Name the build's .bin, from which the UF2 was packed"},
+    WrongFile{FileKind::zip, "Unpack it and name the folder"},
+    WrongFile{FileKind::gzip, "Unpack it and name what is in it"},
+    WrongFile{FileKind::web_page, "Download the firmware again: this is the page around it"},
+};
+
+/// Says what a file is that is no app, and what to give instead.
+Fault no_app(const std::string& file, FileKind kind) {
+  Fault fault{Code::input_invalid, Remedy::refuse, fmt::format("{} is {}, not firmware", file, title_of(kind)), {}, {}, std::string{name_the_app}};
+  for (const WrongFile& row : wrong_files)
+    if (row.kind == kind) fault.advice = row.advice;
+  return fault;
+}
+
+/// Whether platformio.ini gives LittleFS to the environment whose build folder is `beside`, for itself or for all.
+bool pio_builds_littlefs(const Folder& folder, const std::string& beside) {
+  std::string environment = name_in(beside), builds = parent_of(beside);
+  if (builds != ".pio/build" && !builds.ends_with("/.pio/build")) return false;
+  auto text = folder.read(join(builds.substr(0, builds.size() - std::string_view{".pio/build"}.size()), "platformio.ini"));
+  if (!text) return false;
+  bool ours = false, in_all = false;
+  std::optional<bool> own, for_all;
+  for (std::string_view line : split(as_text(*text), '\n')) {
+    line = trim(line);
+    if (line.starts_with('[')) {
+      ours = line == "[env:" + environment + "]";
+      in_all = line == "[env]";
+    }
+    auto equals = line.find('=');
+    if (equals == std::string_view::npos || trim(line.substr(0, equals)) != "board_build.filesystem") continue;
+    bool littlefs = trim(line.substr(equals + 1)).starts_with("littlefs");
+    if (ours) own = littlefs;
+    if (in_all) for_all = littlefs;
+  }
+  return own.value_or(for_all.value_or(false));
+}
+
+/// The file system image that PlatformIO and Arduino leave beside an app: what a SPIFFS partition brings, whose files
+/// are merged with each board's.
+Result<void> take_file_system(const Folder& folder, FirmwareSet& set, const std::string& beside, const std::string& stem) {
+  std::vector<const Partition*> homes;  // LittleFS bears SPIFFS's subtype in the tables of Arduino and PlatformIO
+  for (const Partition& partition : set.table.partitions)
+    if (partition.is_data(data_subtype_spiffs)) homes.push_back(&partition);
+  auto littlefs = first_there(folder, {join(beside, "littlefs.bin"), join(beside, stem + ".littlefs.bin")});
+  bool is_littlefs = littlefs || pio_builds_littlefs(folder, beside);
+  std::string seen = littlefs ? *littlefs + " lies beside the app" : "platformio.ini says board_build.filesystem = littlefs";
+  if (is_littlefs && homes.size() == 1) {
+    Fault fault{Code::image_invalid, Remedy::refuse, "this firmware mounts LittleFS, and this version makes SPIFFS only", {}, std::move(seen)};
+    fault.advice = "Build the firmware with SPIFFS (board_build.filesystem = spiffs); where it does use SPIFFS, remove what says otherwise";
+    return fail(std::move(fault));
+  }
+  if (is_littlefs) set.notes.push_back(fmt::format("LittleFS is left out, this version makes SPIFFS only: {}", seen));
+  auto image = first_there(folder, {join(beside, "spiffs.bin"), join(beside, stem + ".spiffs.bin")});
+  if (!image) return ok();
+  if (homes.size() != 1) {
+    set.notes.push_back(fmt::format("{} is left out: the table has {} to put it into", *image,
+                                    homes.empty() ? "no SPIFFS partition" : "several SPIFFS partitions"));
+    return ok();
+  }
+  TRY(FirmwarePart part, read_part(folder, *image, homes.front()->range.at));
+  set.notes.push_back(fmt::format("{} lies beside the app and is taken for partition \"{}\"", *image, homes.front()->name));
+  set.parts.push_back(std::move(part));
+  return ok();
+}
+
 Result<FirmwareSet> from_app(const Folder& folder, const std::string& file) {
   FirmwareSet set;
   TRY(FirmwarePart app, read_part(folder, file, {}));
+  FileKind kind = file_kind_of(app.bytes);
+  if (kind != FileKind::esp_image && kind != FileKind::unknown) return fail(no_app(file, kind));
   auto image = in_input(parse_app_image(app.bytes), file);
   if (!image) return fail(std::move(image.error()));
   TRY(const ChipSpec* chip, chip_of_image(*image, file));
@@ -230,6 +310,7 @@ Result<FirmwareSet> from_app(const Folder& folder, const std::string& file) {
       set.parts.push_back(std::move(part));
     }
   }
+  TRY(take_file_system(folder, set, beside, stem));
   look_for_geometry(folder, set, candidates({"sdkconfig", "config/sdkconfig.json"}));
   set.found_as = fmt::format("app {} with {} and {}", file, *bootloader, *table);
   return set;
@@ -303,6 +384,7 @@ Result<void> name_it(FirmwareSet& set, const std::string& path) {
     for (std::string_view ending : {".bin", ".ino"})
       if (name.ends_with(ending)) name.resize(name.size() - ending.size());
     set.project = name.empty() || name == "." || name == "build" ? "firmware" : name;
+    set.named_after_file = true;
   }
   return ok();
 }

@@ -115,6 +115,76 @@ TEST(Firmware, GoesToTheFactoryPartitionBeforeAnOtaOne) {
   EXPECT_EQ(offsets(*set), (Offsets{0x1000, 0x8000, 0x40000}));
 }
 
+TEST(Firmware, OfABootloaderInTheAppsPlaceIsRefused) {
+  MemoryFolder folder;
+  folder.put("firmware.bin", test_bootloader()).put("bootloader.bin", test_bootloader()).put("partitions.bin", test_table(one_spiffs_csv));
+  EXPECT_TRUE(refused(find_firmware(folder, "bootloader.bin"), Code::firmware_incomplete, {"bootloader.bin is a bootloader, not an app"}));
+  folder.put("firmware.bin", test_image({.payload = 200, .load_address = 0x4007'8000}));
+  EXPECT_TRUE(refused(find_firmware(folder, "firmware.bin"), Code::firmware_incomplete, {"firmware.bin is a bootloader, not an app", ".ino.bin"}));
+  folder.put("firmware.bin", test_app()).put("bootloader.bin", test_app());
+  EXPECT_TRUE(refused(find_firmware(folder, "firmware.bin"), Code::firmware_incomplete, {"bootloader.bin is an app, not a bootloader", "thermostat"}));
+}
+
+TEST(Firmware, WithoutADescriptionIsAnAppWhereItIsMappedFromFlash) {
+  MemoryFolder folder;
+  folder.put("nesemu.bin", test_image({})).put("bootloader.bin", test_bootloader()).put("partitions.bin", test_table(one_spiffs_csv));
+  auto set = find_firmware(folder, "nesemu.bin");
+  EXPECT_TRUE(set) << sentence(set);
+}
+
+TEST(Firmware, OfAWrongKindSaysWhatItLooksLikeAndWhatToGive) {
+  MemoryFolder folder;
+  folder.put("partitions.bin", test_table(one_spiffs_csv)).put("app.elf", std::string_view{"\x7f" "ELF\x01"}).put("partitions.csv", one_spiffs_csv);
+  folder.put("logo.png", std::string_view{"\x89PNG\r\n"}).put("all.zip", std::string_view{"PK\x03\x04"}).put("app.hex", std::string_view{":020000040800F2\n"});
+  for (auto [file, looks, give] : {std::array{"partitions.bin", "a partition table", "the app itself"}, std::array{"app.elf", "an ELF file", ".bin"},
+                                   std::array{"partitions.csv", "a partition table's CSV", "the app itself"}, std::array{"logo.png", "a PNG picture", "--firmware"},
+                                   std::array{"all.zip", "a ZIP archive", "Unpack"}, std::array{"app.hex", "an Intel HEX file", ".bin"}})
+    EXPECT_TRUE(refused(find_firmware(folder, file), Code::input_invalid, {file, looks, give}));
+}
+
+TEST(Firmware, BesideALittleFsImageIsRefused) {
+  MemoryFolder folder;
+  folder.put("firmware.bin", test_app()).put("bootloader.bin", test_bootloader()).put("partitions.bin", test_table(one_spiffs_csv)).put("littlefs.bin", "x");
+  EXPECT_TRUE(refused(find_firmware(folder, ""), Code::image_invalid, {"littlefs.bin", "SPIFFS only"}));
+  folder.put("partitions.bin", test_table(no_spiffs_csv));
+  auto set = find_firmware(folder, "");
+  ASSERT_TRUE(set) << sentence(set);
+  ASSERT_EQ(set->notes.size(), 1u);
+  EXPECT_NE(set->notes[0].find("LittleFS is left out"), std::string::npos);
+}
+
+TEST(Firmware, OfAPlatformIoEnvironmentWithLittleFsIsRefused) {
+  const std::string below = "lamp/.pio/build/lolin/";
+  MemoryFolder folder;
+  folder.put(below + "firmware.bin", test_app()).put(below + "bootloader.bin", test_bootloader()).put(below + "partitions.bin", test_table(one_spiffs_csv));
+  folder.put("lamp/platformio.ini", "[env:other]\nboard_build.filesystem = littlefs\n[env:lolin]\nboard = lolin32\n");
+  EXPECT_TRUE(find_firmware(folder, "lamp"));
+  folder.put("lamp/platformio.ini", "[env]\nboard_build.filesystem=littlefs\n[env:lolin]\nboard = lolin32\n");
+  EXPECT_TRUE(refused(find_firmware(folder, "lamp"), Code::image_invalid, {"platformio.ini", "SPIFFS only"}));
+  folder.put("lamp/platformio.ini", "[env]\nboard_build.filesystem=littlefs\n[env:lolin]\nboard_build.filesystem = spiffs\n");
+  EXPECT_TRUE(find_firmware(folder, "lamp"));
+}
+
+TEST(Firmware, BesideASpiffsImageTakesItWhereThereIsOnePlaceForIt) {
+  MemoryFolder folder;
+  folder.put("firmware.bin", test_app()).put("bootloader.bin", test_bootloader()).put("partitions.bin", test_table(one_spiffs_csv)).put("spiffs.bin", "x");
+  auto set = find_firmware(folder, "");
+  ASSERT_TRUE(set) << sentence(set);
+  EXPECT_EQ(part_at(*set, 0x110000).source, "spiffs.bin");
+  folder.put("partitions.bin", test_table(two_spiffs_csv));
+  set = find_firmware(folder, "");
+  ASSERT_TRUE(set) << sentence(set);
+  EXPECT_EQ(set->parts.size(), 3u);
+  ASSERT_EQ(set->notes.size(), 1u);
+  EXPECT_NE(set->notes[0].find("spiffs.bin is left out"), std::string::npos);
+}
+
+TEST(Firmware, WithATableOfNothingNamesTheTable) {
+  MemoryFolder folder = idf_project();
+  folder.put("build/partition_table/partition-table.bin", Bytes(0xc00, 0xff));
+  EXPECT_TRUE(refused(find_firmware(folder, "build"), Code::firmware_damaged, {"partition-table.bin"}));
+}
+
 TEST(Firmware, AloneSaysWhatIsMissingWhereItLiesAndWhereItGoes) {
   MemoryFolder folder;
   folder.put("firmware.bin", test_app());

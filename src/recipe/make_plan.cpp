@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.hpp"
+#include "image/file_kind.hpp"
 #include "recipe/checks.hpp"
 #include "recipe/identity_files.hpp"
 
@@ -81,6 +82,11 @@ Result<void> merge_brought_image(IdentityPlan& identity, FirmwareSet& set, std::
     identity.geometry_from = "the build's sdkconfig";
   }
   if (brought != set.parts.end()) {
+    if (looks_like_littlefs(brought->bytes))
+      return fail({Code::image_invalid, Remedy::refuse, fmt::format("{} is a LittleFS image, and this version makes SPIFFS only", brought->source), {},
+                   fmt::format("it goes to partition \"{}\", where each board's identity would be", identity.partition.name),
+                   "Build the firmware with SPIFFS, or give the identity a SPIFFS partition of its own and name it with --partition"});
+    identity.shared_from = brought->source;
     if (auto found = detect_spiffs_geometry(brought->bytes, identity.geometry)) {
       if (!set.geometry) {
         identity.geometry = *found;
@@ -105,6 +111,20 @@ Result<void> merge_brought_image(IdentityPlan& identity, FirmwareSet& set, std::
                    {}, {}, "Choose another partition with --partition, or leave that file out"});
   std::erase_if(set.blank, [&](const FlashRange& range) { return range.overlaps(identity.partition.range); });
   return ok();
+}
+
+/// The line for partitions.csv where the flash has room behind the table's end; else what must be freed for it.
+std::string way_to_an_identity(const FirmwareSet& set) {
+  constexpr std::uint64_t wanted = 64_KiB;
+  std::optional<ByteCount> flash = set.stated_flash_size;
+  for (const FirmwarePart& part : set.parts) {
+    if (flash || part.at != set.chip->bootloader) continue;
+    if (auto image = parse_app_image(part.bytes)) flash = flash_size_of_code(image->flash_size_code);
+  }
+  std::uint64_t end = set.table.end();
+  if (!flash || end + wanted <= *flash) return "this line in partitions.csv would give them one: storage, data, spiffs, , 64K,";
+  return fmt::format("partitions.csv has no room for one: {} must be freed in the {} of flash that the firmware is built for, for a line storage, data, spiffs, , 64K,",
+                     show_bytes(end + wanted - *flash), show_bytes(*flash));
 }
 
 PlannedRegion::Kind kind_of(const FirmwareSet& set, const FirmwarePart& part) {
@@ -138,6 +158,25 @@ void plan_erases(const FirmwareSet& set, Plan& plan) {
   }
 }
 
+/// Where the firmware keeps its keys; nothing of ours may write or erase there, for a board's key is in it.
+Result<void> plan_keys(const FirmwareSet& set, Plan& plan) {
+  for (const Partition& partition : set.table.partitions)
+    if (partition.is_data(data_subtype_nvs) && !plan.keys->nvs) plan.keys->nvs = partition;
+  if (!plan.keys->nvs) {
+    plan.notes.emplace_back("keys: the partition table has no NVS partition; the firmware must keep its keys elsewhere");
+    return ok();
+  }
+  const FlashRange& range = plan.keys->nvs->range;
+  for (const FirmwarePart& part : set.parts)
+    if (part.range().overlaps(range))
+      return fail({Code::firmware_does_not_fit, Remedy::refuse,
+                   fmt::format("{} at {:#x} would overwrite the keys in NVS partition \"{}\"", part.source, part.at.bytes, plan.keys->nvs->name),
+                   {}, {}, "Leave that file out of the firmware"});
+  std::erase_if(plan.erases, [&](const PlannedErase& erase) { return erase.range.overlaps(range); });
+  plan.notes.push_back(fmt::format("keys: from {}, handed over on the serial line; the firmware keeps them in NVS partition \"{}\"", plan.keys->csv, plan.keys->nvs->name));
+  return ok();
+}
+
 }  // namespace
 
 Result<void> check_chip(const Plan& plan, const ChipSpec& board) {
@@ -166,6 +205,7 @@ Result<std::string> device_id_for(std::string_view id_template, const Mac& mac) 
   auto refuse = [&](std::string why) { return fail({Code::recipe_invalid, Remedy::refuse, fmt::format("the id \"{}\" {}", id_template, why), {}, {}, {}}); };
   for (std::string_view word : {"{certificate}", "{private_key}", "{root_ca}", "{id}"})
     if (id_template.find(word) != std::string_view::npos) return refuse("can only be made of {mac}, {mac:upper}, {mac:colon} and text");
+  if (!check_template(id_template).empty()) return refuse("can only be made of {mac}, {mac:upper}, {mac:colon} and text");
   TRY(auto files, expand(mac));
   std::string id{as_text(files.front().content.reveal())};
   Mac other = mac;
@@ -193,10 +233,19 @@ Result<Plan> make_plan(const Recipe& recipe, FirmwareSet set, const PlanOptions&
   plan.save_private_key = recipe.save_private_key;
   plan.challenge = recipe.challenge;
   plan.firmware_version = set.version;
-  plan.notes.push_back(fmt::format("firmware: {} {} for {} ({})", set.project, set.version, set.chip->title, set.found_as));
+  plan.notes.push_back(fmt::format("firmware: {}{}{} for {} ({})", set.project, set.version.empty() ? "" : " ", set.version, set.chip->title, set.found_as));
+  plan.notes.insert(plan.notes.end(), set.notes.begin(), set.notes.end());
+  if (recipe.product.empty() && set.named_after_file)
+    plan.notes.push_back(fmt::format("product \"{}\" is named after the file; name it in a recipe (`espmint init`), for each product has its own ledger", plan.product));
 
   std::string named = !options.partition.empty() ? options.partition : recipe.image ? recipe.image->partition : std::string{};
-  TRY(const Partition* partition, choose_partition(set.table, named));
+  plan.keys = recipe.keys;
+  // With keys alone no identity partition is ever touched.
+  const bool wants_identity = !recipe.keys || recipe.image || !options.partition.empty();
+  const Partition* partition = nullptr;
+  if (wants_identity) {
+    TRY(partition, choose_partition(set.table, named));
+  }
   if (!partition && recipe.image)
     return fail({Code::partition_missing, Remedy::refuse, "the recipe has an [[image]], but the partition table no SPIFFS partition for it",
                  {}, {}, "Add to partitions.csv: storage, data, spiffs, , 64K,"});
@@ -210,11 +259,12 @@ Result<Plan> make_plan(const Recipe& recipe, FirmwareSet set, const PlanOptions&
     plan.notes.push_back(fmt::format("identity: {} files in SPIFFS partition \"{}\" ({}), geometry from {}", identity.files.size() + identity.shared_files.size(),
                                      partition->name, show_bytes(partition->range.size), identity.geometry_from));
     plan.identity = std::move(identity);
-  } else {
-    plan.notes.emplace_back("no SPIFFS partition: boards are flashed, verified and recorded, but get no identity; this line in partitions.csv would give them one: storage, data, spiffs, , 64K,");
+  } else if (wants_identity) {
+    plan.notes.push_back("no SPIFFS partition: boards are flashed, verified and recorded, but get no identity; " + way_to_an_identity(set));
   }
   if (plan.save_private_key) plan.notes.emplace_back("private keys are kept in the state folder, as the recipe wants: whoever has one is that device");
   plan_erases(set, plan);
+  if (plan.keys) TRY(plan_keys(set, plan));
 
   Digest firmware;
   for (FirmwarePart& part : set.parts) {
@@ -224,6 +274,12 @@ Result<Plan> make_plan(const Recipe& recipe, FirmwareSet set, const PlanOptions&
     region.label = label_of(set, part, region.kind);
     region.source = part.source;
     region.at = part.at;
+    if (auto image = parse_app_image(part.bytes);
+        image && (region.kind == PlannedRegion::Kind::bootloader || region.kind == PlannedRegion::Kind::app)) {
+      region.revisions = revisions_of(*image);
+      // The bootloader asks an app for a newest revision, itself it does not.
+      if (region.kind == PlannedRegion::Kind::bootloader) region.revisions.newest.reset();
+    }
     region.bytes = std::make_shared<const Bytes>(std::move(part.bytes));
     plan.regions.push_back(std::move(region));
   }
@@ -242,6 +298,7 @@ Result<Plan> make_plan(const Recipe& recipe, FirmwareSet set, const PlanOptions&
     for (const IdentityFile& file : identity.files) all.add(file.path).add(file.content);
     for (const FileOwned& file : identity.shared_files) all.add(file.path).add(file.content);
   }
+  if (plan.keys) all.add("keys").add(plan.keys->prompt).add(plan.keys->done).add(plan.keys->values);
   plan.digest = all.finish();
   return plan;
 }

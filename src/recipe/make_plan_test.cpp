@@ -129,14 +129,14 @@ TEST(Plan, TakesTheGeometryFromTheBuildElseFromTheImageElseTheDefault) {
   EXPECT_EQ(plan->identity->shared_files[0].path, "a.txt");
 }
 
-TEST(Plan, RefusesAnImageThatIsNoSpiffs) {
+TEST(Plan, NeverFormatsALittleFsAsSpiffs) {
   Bytes littlefs(64_KiB, 0xff);
   std::string_view magic = "littlefs";
   std::copy(magic.begin(), magic.end(), littlefs.begin() + 8);
   auto plan = plan_of(with_image(littlefs));
   ASSERT_FALSE(plan);
   EXPECT_EQ(plan.error().code, Code::image_invalid);
-  EXPECT_TRUE(has(sentence(plan), "storage.bin")) << sentence(plan);
+  for (const char* word : {"storage.bin", "LittleFS", "SPIFFS only"}) EXPECT_TRUE(has(sentence(plan), word)) << sentence(plan);
 }
 
 TEST(Plan, TakesABlankImageForNone) {
@@ -240,6 +240,73 @@ TEST(Plan, IsForItsChipOnly) {
   EXPECT_TRUE(has(wrong.error().what, "bootloader.bin is for ESP32, this board is ESP32-S3")) << wrong.error().what;
 }
 
+TEST(Plan, NeedsTheRevisionThatItsImagesWereBuiltFor) {
+  MemoryFolder folder = idf_project();
+  folder.put("build/bootloader/bootloader.bin", test_image({.load_address = 0x4007'8000, .oldest_revision = 301, .newest_revision = 310}));
+  auto plan = plan_of(folder);
+  ASSERT_TRUE(plan) << sentence(plan);
+  EXPECT_TRUE(check_revision(*plan, 301));
+  EXPECT_TRUE(check_revision(*plan, 400)) << "no bootloader asks itself for a newest one";
+  auto old = check_revision(*plan, 300);
+  ASSERT_FALSE(old);
+  EXPECT_EQ(old.error().code, Code::chip_mismatch);
+  EXPECT_TRUE(has(old.error().what, "bootloader.bin needs ESP32 revision 3.1 or newer, this board is 3.0")) << old.error().what;
+
+  folder = idf_project();
+  folder.put("build/thermostat.bin", test_image({.project = "thermostat", .newest_revision = 99}));
+  plan = plan_of(folder);
+  auto young = check_revision(*plan, 100);
+  ASSERT_FALSE(young);
+  EXPECT_TRUE(has(young.error().what, "thermostat.bin needs ESP32 revision 0.99 or older, this board is 1.0")) << young.error().what;
+}
+
+TEST(Plan, IsCheckedImageByImageForADesk) {
+  AppImage image = parse_app_image(test_app(esp32s3_id)).value();
+  auto wrong = check_image_for_board(image, "app.bin", false, spec_of(ChipId::esp32), 300);
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().what, "app.bin is for ESP32-S3, this board is ESP32");
+  EXPECT_TRUE(check_image_for_board(image, "app.bin", false, spec_of(ChipId::esp32s3), 0));
+  image.chip_id = 12;  // a chip this version does not know by more than its name
+  EXPECT_FALSE(check_image_for_board(image, "app.bin", false, spec_of(ChipId::esp32), 300));
+  image.chip_id = 0xffff;
+  EXPECT_TRUE(check_image_for_board(image, "app.bin", false, spec_of(ChipId::esp32), 300));
+}
+
+TEST(Plan, WithoutRoomForAnIdentitySaysHowMuchMustBeFreed) {
+  MemoryFolder folder;
+  folder.put("firmware.bin", test_app()).put("bootloader.bin", test_bootloader());
+  folder.put("partitions.bin", test_table("nvs,data,nvs,0x9000,0x6000\nfactory,app,factory,0x10000,960K\n"));
+  auto plan = plan_of(folder);  // the images' headers say 2 MB
+  ASSERT_TRUE(plan) << sentence(plan);
+  EXPECT_TRUE(has(notes_of(*plan), "this line in partitions.csv would give them one")) << notes_of(*plan);
+  folder.put("partitions.bin", test_table("nvs,data,nvs,0x9000,0x6000\nfactory,app,factory,0x10000,1952K\n"));
+  plan = plan_of(folder);
+  ASSERT_TRUE(plan) << sentence(plan);
+  EXPECT_TRUE(has(notes_of(*plan), "no room for one: 32 KB must be freed in the 2 MB")) << notes_of(*plan);
+  EXPECT_FALSE(has(notes_of(*plan), "would give them one")) << notes_of(*plan);
+}
+
+TEST(Plan, OfAProductNamedAfterAFileSaysSo) {
+  MemoryFolder folder;
+  folder.put("firmware.bin", test_app(esp32_id, "arduino-lib-builder")).put("bootloader.bin", test_bootloader());
+  folder.put("partitions.bin", test_table(one_spiffs_csv));
+  auto plan = plan_of(folder);
+  ASSERT_TRUE(plan) << sentence(plan);
+  EXPECT_TRUE(has(notes_of(*plan), "product \"firmware\" is named after the file")) << notes_of(*plan);
+  EXPECT_FALSE(has(notes_of(*plan_of(idf_project())), "named after the file"));
+}
+
+TEST(Plan, MergesTheSpiffsThatLiesBesideAnApp) {
+  MemoryFolder folder;
+  folder.put("firmware.bin", test_app()).put("bootloader.bin", test_bootloader()).put("partitions.bin", test_table(one_spiffs_csv));
+  folder.put("spiffs.bin", spiffs_of({{"index.html", "<html>"}}));
+  auto plan = plan_of(folder);
+  ASSERT_TRUE(plan) << sentence(plan);
+  ASSERT_EQ(plan->identity->shared_files.size(), 1u);
+  EXPECT_EQ(plan->identity->shared_from, "spiffs.bin");
+  EXPECT_TRUE(has(notes_of(*plan), "spiffs.bin is merged with each board's identity: index.html stay")) << notes_of(*plan);
+}
+
 TEST(Plan, NeedsFlashForItsWholeTable) {
   std::string_view csv = "factory,app,factory,0x10000,1M\nstorage,data,spiffs,0x7f0000,64K\n";
   MemoryFolder folder;
@@ -258,6 +325,7 @@ TEST(DeviceId, IsMadeFromTheMac) {
   EXPECT_EQ(device_id_for("{mac:upper}", mac).value(), "24D7EB123456");
   EXPECT_EQ(device_id_for("th-{mac:colon}", mac).value(), "th-24:d7:eb:12:34:56");
   for (const char* wrong : {"", "same", "{mac} x", "{mac}/", "{mac}{id}", "{mca}"}) EXPECT_FALSE(device_id_for(wrong, mac)) << wrong;
+  EXPECT_FALSE(has(describe(device_id_for("{serial}-{mac}", mac).error()), "{private_key}"));
 }
 
 TEST(IdentityFiles, HoldTheBoardsOwnValuesAndLeaveOtherBracesAlone) {

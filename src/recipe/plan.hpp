@@ -1,6 +1,7 @@
 // recipe/plan.hpp: what will be done to every board, decided and checked before the first one.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "base/hash.hpp"
 #include "chip/chip.hpp"
+#include "image/app_image.hpp"
 #include "image/partition_table.hpp"
 #include "image/spiffs.hpp"
 
@@ -20,6 +22,7 @@ struct PlannedRegion {
   std::string source;  // the file it came from, for people
   FlashOffset at;
   std::shared_ptr<const Bytes> bytes;
+  RevisionRange revisions{};  // of an app or a bootloader: on which its header lets it run
   [[nodiscard]] FlashRange range() const { return {at, static_cast<std::uint32_t>(bytes->size())}; }
 };
 
@@ -42,7 +45,22 @@ struct IdentityPlan {
   SpiffsGeometry geometry;
   std::string geometry_from;           // "sdkconfig", "the image the firmware brings", "ESP-IDF's defaults"
   std::vector<FileOwned> shared_files; // from the image the firmware brings; device files win over them
+  std::string shared_from;             // that image, for people
   std::vector<IdentityFile> files;
+};
+
+/// One-time keys from a user's file, handed to the running firmware over the serial line.
+struct KeysPlan {
+  std::string csv;                     // as whoever opens it can; relative to the recipe before make_plan
+  std::uint32_t fields = 0;            // 0: as the file shows
+  std::vector<std::string> columns;    // of a file with a header: which are given, in this order
+  std::vector<std::uint32_t> shared;   // columns (from 1) that may repeat from row to row
+  char delimiter = 0;                  // 0: as the file shows
+  std::string prompt = "Provisioning", done = "Provisioned", values = "{name}: {value}";  // docs/formats/handshake.md
+  std::chrono::seconds prompt_patience{60}, answer_patience{30};
+  std::uint32_t baud = 115'200;
+  bool erase_provisioned = false;      // a board that holds an unknown key: false: hold it; true: erase its NVS first
+  std::optional<Partition> nvs;        // where the firmware keeps them; found in the partition table
 };
 
 enum class ChallengePolicy { automatic, required, off };
@@ -55,6 +73,7 @@ struct Plan {
   PartitionTable table;
   FlashOffset table_at;
   std::optional<IdentityPlan> identity;
+  std::optional<KeysPlan> keys;
   std::string id_template = "{mac}";
   std::string key = "ec-p256";            // or "rsa-2048"
   std::string issuer = "local";

@@ -78,6 +78,57 @@ std::string check_id(const std::string& id) {
   return checked ? std::string{} : checked.error().what;
 }
 
+/// A list of numbers or of words.
+template <typename T, typename Out>
+Result<void> take_list(Section& section, std::string_view key, std::string_view kind, Out& out) {
+  const toml::node* node = section.node(key);
+  if (!node) return ok();
+  const toml::array* list = node->as_array();
+  if (!list) return fail(section.wrong(node->source(), fmt::format("keys.{} is {}", key, kind)));
+  for (const toml::node& one : *list) {
+    auto value = one.value_exact<T>();
+    if (!value) return fail(section.wrong(one.source(), fmt::format("keys.{} is {}", key, kind)));
+    out.push_back(static_cast<typename Out::value_type>(*value));
+  }
+  return ok();
+}
+
+Result<void> take_keys(Section& section, Recipe& recipe) {
+  static constexpr std::array<std::string_view, 2> handshakes{"line", "auto"};
+  static constexpr std::array<std::string_view, 2> policies{"hold", "erase"};
+  KeysPlan keys;
+  keys.csv = "keys.csv";
+  std::string handshake = "line", provisioned = "hold", delimiter;
+  std::uint64_t fields = 0, prompt = 60, answer = 30, baud = keys.baud;
+  TRY(section.take<std::string>("csv", keys.csv, "a path in quotes"));
+  TRY(section.take<std::string>("handshake", handshake, "a word in quotes", [](const std::string& word) -> std::string {
+    if (word == "framed") return "\"framed\" is not in this version; it has line";
+    return one_of(handshakes)(word);
+  }));
+  TRY(section.take<std::uint64_t>("fields", fields, "a whole number"));
+  TRY((take_list<std::string>(section, "columns", "a list of names in quotes", keys.columns)));
+  TRY((take_list<std::int64_t>(section, "shared", "a list of column numbers", keys.shared)));
+  TRY(section.take<std::string>("delimiter", delimiter, "one character in quotes", [](const std::string& text) -> std::string {
+    return text.size() == 1 ? "" : "one character";
+  }));
+  TRY(section.take<std::string>("prompt", keys.prompt, "text in quotes"));
+  TRY(section.take<std::string>("done", keys.done, "text in quotes"));
+  TRY(section.take<std::string>("values", keys.values, "text in quotes"));
+  TRY(section.take<std::uint64_t>("prompt_seconds", prompt, "a whole number"));
+  TRY(section.take<std::uint64_t>("answer_seconds", answer, "a whole number"));
+  TRY(section.take<std::uint64_t>("baud", baud, "a whole number"));
+  TRY(section.take<std::string>("provisioned", provisioned, "a word in quotes", one_of(policies)));
+  TRY(section.nothing_else());
+  keys.fields = static_cast<std::uint32_t>(std::min<std::uint64_t>(fields, 64));
+  keys.delimiter = delimiter.empty() ? '\0' : delimiter.front();
+  keys.prompt_patience = std::chrono::seconds{std::min<std::uint64_t>(prompt, 3600)};
+  keys.answer_patience = std::chrono::seconds{std::min<std::uint64_t>(answer, 3600)};
+  keys.baud = static_cast<std::uint32_t>(std::min<std::uint64_t>(baud, 5'000'000));
+  keys.erase_provisioned = provisioned == "erase";
+  recipe.keys = std::move(keys);
+  return ok();
+}
+
 Result<void> take_image(Section& section, Recipe& recipe) {
   static constexpr std::array<std::string_view, 1> formats{"spiffs"};
   RecipeImage image;
@@ -170,7 +221,7 @@ Result<Recipe> parse_recipe(std::string_view text, std::string_view filename) {
   }
   Recipe recipe;
   Section whole{root, "", filename};
-  for (std::string_view later : {"keys", "cloud"})
+  for (std::string_view later : {"cloud"})
     if (const toml::node* node = root.get(later))
       return fail(whole.wrong(node->source(), fmt::format("[{}] is not in this version", later), "Remove it, so that nobody believes it works"));
   TRY(take_table(root, "product", filename, [&](Section& section) -> Result<void> {
@@ -197,8 +248,9 @@ Result<Recipe> parse_recipe(std::string_view text, std::string_view filename) {
     recipe.challenge = challenge == "required" ? ChallengePolicy::required : challenge == "off" ? ChallengePolicy::off : ChallengePolicy::automatic;
     return ok();
   }));
+  TRY(take_table(root, "keys", filename, [&](Section& section) { return take_keys(section, recipe); }));
   TRY(take_images(root, filename, recipe));
-  for (std::string_view known : {"product", "firmware", "identity", "image"}) (void)whole.node(known);
+  for (std::string_view known : {"product", "firmware", "identity", "image", "keys"}) (void)whole.node(known);
   TRY(whole.nothing_else());
   return recipe;
 }

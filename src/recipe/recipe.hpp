@@ -25,6 +25,7 @@ struct Recipe {
   std::string issuer = "local";
   bool save_private_key = false;
   ChallengePolicy challenge = ChallengePolicy::automatic;
+  std::optional<KeysPlan> keys;      // csv is relative to the recipe
   std::optional<RecipeImage> image;  // none: the only SPIFFS partition, with the files that firmware in the field reads
 };
 

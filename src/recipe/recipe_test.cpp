@@ -110,8 +110,23 @@ TEST(Recipe, WhoseIdIsNoThingNameIsRefused) {
   EXPECT_TRUE(parse("[identity]\nid = \"" + std::string(52, 'x') + "{mac}\"\n"));
 }
 
+TEST(Recipe, SaysWhichKeysAreHandedOverAndHow) {
+  auto recipe = parse("[keys]\ncsv = \"pool/keys.csv\"\ncolumns = [\"appKey\", \"devAddr\"]\nshared = [3]\nprompt = \"Key?\"\nprovisioned = \"erase\"\n");
+  ASSERT_TRUE(recipe);
+  ASSERT_TRUE(recipe->keys);
+  EXPECT_EQ(recipe->keys->csv, "pool/keys.csv");
+  EXPECT_EQ(recipe->keys->columns, (std::vector<std::string>{"appKey", "devAddr"}));
+  EXPECT_EQ(recipe->keys->shared, std::vector<std::uint32_t>{3});
+  EXPECT_EQ(recipe->keys->prompt, "Key?");
+  EXPECT_TRUE(recipe->keys->erase_provisioned);
+  EXPECT_EQ(recipe->keys->prompt_patience, std::chrono::seconds{60});
+  EXPECT_FALSE(parse("")->keys);
+  EXPECT_TRUE(refused("[keys]\nprovisioned = \"ask\"\n", "2:15", {"hold", "erase"}));
+  EXPECT_TRUE(refused("[keys]\ncolums = [1]\n", "2:1", {"columns"}));
+}
+
 TEST(Recipe, ThatWantsWhatALaterVersionDoesIsRefusedRatherThanIgnored) {
-  EXPECT_TRUE(refused("[keys]\ncsv = \"keys.csv\"\n", "1:1", {"keys", "not in this version"}));
+  EXPECT_TRUE(refused("[keys]\nhandshake = \"framed\"\n", "2:13", {"framed", "not in this version", "line"}));
   EXPECT_TRUE(refused("[cloud.aws]\nregion = \"eu-central-1\"\n", "1:1", {"cloud", "not in this version"}));
   EXPECT_TRUE(refused("[identity]\nissuer = \"aws\"\n", "2:10", {"not in this version", "local"}));
   EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n", "2:10", {"nvs", "spiffs"}));

@@ -17,6 +17,8 @@ struct TestImage {
   std::string_view project{};  // empty: no description, as in a bootloader
   std::string_view version = "1.2.3";
   std::size_t payload = 64;    // bytes of the second segment
+  std::uint32_t load_address = 0x3f40'0020;  // the ESP32's mapped flash
+  std::uint16_t oldest_revision = 0, newest_revision = 0xffff;  // major * 100 + minor
 };
 
 /// Header, one or two segments, checksum, digest. Source: ESP-IDF Programming Guide, App Image Format.
@@ -32,10 +34,13 @@ inline Bytes test_image(const TestImage& wanted) {
   }
   Bytes out{0xe9, 2, 2, 0x10};
   put_u32(out, 0x4008'0000);
-  append(out, Bytes{0xee, 0, 0, 0, static_cast<std::uint8_t>(wanted.chip_id), 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 1});
+  append(out, Bytes{0xee, 0, 0, 0, static_cast<std::uint8_t>(wanted.chip_id), 0, 0});
+  put_u16(out, wanted.oldest_revision);
+  put_u16(out, wanted.newest_revision);
+  append(out, Bytes{0, 0, 0, 0, 1});
   std::uint8_t checksum = 0xef;
   for (const Bytes& segment : {first, Bytes(wanted.payload, 0x33)}) {
-    put_u32(out, 0x3f40'0020);
+    put_u32(out, wanted.load_address);
     put_u32(out, static_cast<std::uint32_t>(segment.size()));
     append(out, segment);
     for (std::uint8_t byte : segment) checksum ^= byte;
@@ -46,7 +51,10 @@ inline Bytes test_image(const TestImage& wanted) {
   return out;
 }
 
-inline Bytes test_bootloader(std::uint16_t chip_id = esp32_id) { return test_image({.chip_id = chip_id, .payload = 4000}); }
+inline constexpr std::uint32_t bootloader_ram = 0x403c'e000;  // of the ESP32-S3 and C3
+inline Bytes test_bootloader(std::uint16_t chip_id = esp32_id) {
+  return test_image({.chip_id = chip_id, .payload = 4000, .load_address = chip_id == esp32_id ? 0x4007'8000 : bootloader_ram});
+}
 inline Bytes test_app(std::uint16_t chip_id = esp32_id, std::string_view project = "thermostat", std::size_t payload = 5000) {
   return test_image({.chip_id = chip_id, .project = project, .payload = payload});
 }

@@ -70,7 +70,7 @@ Task<Result<const ChipSpec*>> find_chip(Loader& loader) {
   }
   Fault fault{Code::chip_unknown, Remedy::refuse, "this chip is not one that this version knows"};
   fault.seen = seen;
-  fault.advice = "It knows ESP32, ESP32-S3 and ESP32-C3";
+  fault.advice = "It knows ESP32, ESP32-S3 and ESP32-C3; prepare this board with a newer version of espmint, or put it aside";
   co_return fail(std::move(fault));
 }
 

@@ -85,6 +85,7 @@ Task<Result<void>> BoardRun::story() {
   CO_TRY(co_await step(Step::evidence, &BoardRun::evidence));
   CO_TRY(co_await step(Step::boot, &BoardRun::boot));
   CO_TRY(co_await step(Step::challenge, &BoardRun::challenge_application));
+  CO_TRY(co_await step(Step::hand_over, &BoardRun::hand_over_key));
   CO_TRY(co_await step(Step::record, &BoardRun::record_verified));
   co_return ok();
 }
@@ -106,6 +107,7 @@ Task<Result<void>> BoardRun::bring_up() {
     who_ = {board.mac, std::string{board.chip->name}, board.unique_id, 0};
   }
   CO_TRY(check_chip(station_.plan, *board.chip));
+  CO_TRY(check_revision(station_.plan, board.revision.full()));
   if (board.security.locked()) {
     Fault fault{Code::board_locked, Remedy::refuse, "this board is locked: nothing may be written to it in plain"};
     fault.seen = fmt::format("flash encryption {}, secure boot {}, secure download {}",
@@ -151,6 +153,7 @@ Task<Result<void>> BoardRun::speed_up(Baud baud) {
 
 Task<Result<void>> BoardRun::admit() {
   const Plan& plan = station_.plan;
+  CO_TRY(co_await admit_key());
   if (!plan.identity) co_return ok();
   auto ask = [&ledger = station_.ledger, who = who_, digest = plan.digest] { return ledger.admit(who, digest); };
   CO_TRY(admission_, co_await on_pool(station_.ledger_pool, std::move(ask)));
@@ -165,7 +168,14 @@ Task<Result<void>> BoardRun::admit() {
   if (known && !station_.options.renew) {
     keeps_identity_ = true;
     certificate_ = admission_.certificate;
-    co_return co_await check_identity_in_place();
+    CO_TRY(co_await check_identity_in_place());
+    // With another plan its shared files may be others too; they lie in one image with a key that nobody has any more.
+    if (admission_.kind == Kind::replan && !noted_old_files_ && !plan.identity->shared_files.empty()) {
+      noted_old_files_ = true;
+      station_.observer.on_note(slot_, fmt::format("the files of {} are not updated on a VERIFIED board; --renew writes them with a new identity",
+                                                   plan.identity->shared_from));
+    }
+    co_return ok();
   }
   if (admission_.kind == Kind::resume) co_return co_await resume_identity();
   CO_TRY(std::string id, device_id_for(plan.id_template, board_->mac));
@@ -326,6 +336,7 @@ Task<Result<void>> BoardRun::evidence() {
 }
 
 Task<Result<void>> BoardRun::boot() {
+  if (!station_.plan.identity && station_.plan.keys) co_return ok();  // handing over starts it anew
   CO_TRY(co_await port_.set_baud(Baud{}));
   CO_TRY(co_await port_.discard_input());
   auto started = co_await reset_into_application(port_, station_.clock);
@@ -374,8 +385,9 @@ Task<Result<void>> BoardRun::record_verified() {
     auto mark = [&ledger = station_.ledger, attempt = *attempt_, seen] { return ledger.mark_verified(attempt, seen); };
     CO_TRY(co_await on_pool(station_.ledger_pool, std::move(mark)));
   }
+  CO_TRY(co_await record_key());
   verified_ = true;
-  outcome_.already = keeps_identity_;
+  outcome_.already = keeps_identity_ || (key_ && !station_.plan.identity && !outcome_.already_since.empty());
   co_return ok();
 }
 
@@ -412,6 +424,9 @@ Task<void> BoardRun::settle(Result<void> end) {
     auto released = co_await on_pool(station_.ledger_pool, std::move(release));
     if (!released) fault = std::move(released.error());
   }
+  std::string why = fault ? fault->what : std::string{};
+  auto key_released = co_await release_key(why);
+  if (!key_released) fault = std::move(key_released.error());
   // A secret that may be on the board is kept for that board, in memory only.
   if (board_ && exposed_ && !verified_ && image_ && attempt_ && certificate_) {
     station_.pending.insert_or_assign(
@@ -421,6 +436,8 @@ Task<void> BoardRun::settle(Result<void> end) {
   }
   outcome_.verdict = verified_                                                ? Verdict::verified
                      : written_ && fault && fault->code == Code::no_reset_lines ? Verdict::written
+                     : fault && fault->code == Code::key_unproven               ? Verdict::written
+                     : key_ && key_->state == KeyState::quarantined             ? Verdict::quarantined
                      : fault && fault->code == Code::board_held                 ? Verdict::held
                                                                               : Verdict::failed;
   if (outcome_.verdict == Verdict::written) {
@@ -478,7 +495,7 @@ Task<Result<void>> BoardRun::step(Step which, StepBody body) {
     if (!rule || attempt >= rule->attempts || gone) co_return fail(std::move(fault));
     station_.observer.on_note(slot_, fmt::format("{}; trying again", describe(fault)));
     co_await station_.clock.sleep_for(rule->pause);
-    bool connects_itself = which == Step::connect || which == Step::evidence;
+    bool connects_itself = which == Step::connect || which == Step::evidence || which == Step::hand_over;
     if (fault.remedy == Remedy::reconnect && !connects_itself) CO_TRY(co_await reconnect());
   }
 }

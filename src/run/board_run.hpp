@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/secret.hpp"
+#include "handshake/line_dialect.hpp"
 #include "run/reconcile.hpp"
 #include "run/station.hpp"
 
@@ -35,7 +36,9 @@ class BoardRun {
   /// Never faults: whatever happens is the outcome, and what had to be recorded is recorded.
   Task<RunOutcome> prepare();
   /// Whether stopping now would leave a secret on a board without proof.
-  [[nodiscard]] bool exposed() const { return exposed_; }
+  [[nodiscard]] bool exposed() const {
+    return exposed_ || (key_ && (key_->state == KeyState::exposed || key_->state == KeyState::written));
+  }
 
  private:
   // The story, in its order.
@@ -57,6 +60,17 @@ class BoardRun {
   Task<Result<void>> resume_identity();
   Result<void> save_private_key();
   Task<Result<void>> mark_written();
+
+  // The key of the pool (hand_over.cpp).
+  Task<Result<void>> admit_key();
+  Task<Result<void>> hand_over_key();
+  Task<Result<Greeting>> hear_application(std::size_t values, std::chrono::seconds patience);
+  Task<Result<void>> deliver_key(const std::vector<Secret>& fields);
+  Task<Result<void>> judge_key(const Greeting&, const std::vector<Secret>& fields);
+  Task<Result<bool>> recognise_key(const Greeting&);
+  Task<Result<void>> quarantine_key(std::string_view why);
+  Task<Result<void>> release_key(std::string_view why);
+  Task<Result<void>> record_key();
 
   // Tools of the steps.
   using StepBody = Task<Result<void>> (BoardRun::*)();
@@ -88,9 +102,12 @@ class BoardRun {
   std::optional<Attempt> attempt_;
   std::optional<CertificateRecord> certificate_;
   std::shared_ptr<const PreparedRegion> image_;
+  std::optional<PoolKey> key_;  // of the pool; its state as this run knows it
+  bool key_proven_ = false;
   Secret kept_key_;  // only where the recipe saves private keys
   bool keeps_identity_ = false;  // VERIFIED before: nothing minted, nothing exposed
   bool exposed_ = false, written_ = false, verified_ = false;
+  bool noted_old_files_ = false;
   bool stub_wrote_ = false;  // a ROM that answers afterwards was reset
   std::string evidence_method_, evidence_detail_;
   RunOutcome outcome_;

@@ -10,6 +10,7 @@
 #include "io/entropy.hpp"
 #include "io/pool.hpp"
 #include "io/port.hpp"
+#include "ledger/key_file.hpp"
 #include "ledger/ledger.hpp"
 #include "recipe/plan.hpp"
 #include "rom/identify.hpp"
@@ -60,6 +61,7 @@ struct Station {
   const Plan& plan;
   FirmwarePreparer& firmware;
   StationOptions options;
+  KeyFile* keys = nullptr;  // where the plan hands out keys; used on the ledger's pool only
 
   std::map<Mac, PendingIdentity> pending{};
   std::map<Mac, std::string> active{};  // boards in a run now, and their slot: one MAC in two slots is a clone or a mistake

@@ -17,6 +17,7 @@ enum class Step {
   evidence,        // reset into download mode, identify, digest of the image read back
   boot,            // let the application run
   challenge,       // it proves its key, where it knows how
+  hand_over,       // its key of the pool: given, and read back after another reset and identification
   record,          // VERIFIED
 };
 
@@ -34,6 +35,7 @@ inline constexpr std::array steps{
     StepSpec{Step::evidence, "evidence", "reading back"},
     StepSpec{Step::boot, "boot", "starting"},
     StepSpec{Step::challenge, "challenge", "proving its key"},
+    StepSpec{Step::hand_over, "hand-over", "handing over its key"},
     StepSpec{Step::record, "record", "recording"},
 };
 constexpr const StepSpec& spec_of(Step step) { return steps[static_cast<std::size_t>(step)]; }
@@ -56,6 +58,8 @@ inline constexpr std::array retry_rules{
     RetryRule{Step::flash_identity, Remedy::reconnect, 3, std::chrono::milliseconds{250}},
     RetryRule{Step::evidence, Remedy::retry, 2, std::chrono::milliseconds{0}},
     RetryRule{Step::evidence, Remedy::reconnect, 3, std::chrono::milliseconds{250}},
+    // It identifies the board itself; what was sent once is not sent again unless the board asks again after a reset.
+    RetryRule{Step::hand_over, Remedy::reconnect, 3, std::chrono::milliseconds{250}},
 };
 
 constexpr const RetryRule* retry_rule(Step step, Remedy remedy) {

@@ -1,0 +1,279 @@
+// The key of the pool: one board's part of it. What the ledger and the file say comes first and is durable before a byte
+// leaves; what the board says afterwards counts only when it was read back after a reset and a fresh identification.
+#include <fmt/format.h>
+
+#include "handshake/line_dialect.hpp"
+#include "recipe/checks.hpp"
+#include "rom/connect.hpp"
+#include "run/board_run.hpp"
+
+namespace espmint {
+namespace {
+
+using namespace std::chrono_literals;
+
+LineDialect dialect_of(const KeysPlan& keys) {
+  LineDialect out;
+  out.prompt = keys.prompt;
+  out.done = keys.done;
+  out.values = keys.values;
+  out.prompt_patience = keys.prompt_patience;
+  out.answer_patience = keys.answer_patience;
+  return out;
+}
+
+std::string last_words(const std::string& boot_log) {
+  std::size_t end = boot_log.find_last_not_of("\r\n ");
+  if (end == std::string::npos) return {};
+  std::size_t begin = boot_log.find_last_of('\n', end);
+  return boot_log.substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin)).substr(0, 120);
+}
+
+Fault silent(const Greeting& heard, std::chrono::seconds waited, std::string_view prompt) {
+  Fault fault{Code::application_silent, Remedy::refuse, fmt::format("the firmware did not ask for its key within {} s", waited.count())};
+  if (heard.bootloader_talked) {
+    fault.what = "the bootloader talks but the application is silent";
+    fault.advice = "Its console is usually on another UART or on USB, or it speaks another baud rate: recipe, [keys] baud";
+  } else {
+    fault.advice = fmt::format("It should print \"{}\" again and again; the recipe's [keys] prompt can name another word", prompt);
+  }
+  std::string words = last_words(heard.boot_log);
+  fault.seen = words.empty() ? "it printed nothing" : fmt::format("its last words: \"{}\"", words);
+  return fault;
+}
+
+Fault restarted() {
+  return {Code::reply_missing, Remedy::reconnect, "the board restarted before its key was sent", {}, "nothing of the key was sent", "Check its supply"};
+}
+
+Fault held_with(std::string what, std::string seen, std::string advice) {
+  return {Code::board_held, Remedy::refuse, std::move(what), {}, std::move(seen), std::move(advice)};
+}
+
+}  // namespace
+
+/// What the pool has for this board: its own key when it ever had one, else the next.
+Task<Result<void>> BoardRun::admit_key() {
+  if (!station_.plan.keys || key_) co_return ok();
+  CO_TRY(std::string id, device_id_for(station_.plan.id_template, board_->mac));
+  outcome_.record.device_id = id;
+  auto ask = [&ledger = station_.ledger, id] { return ledger.keys_of(id); };
+  CO_TRY(std::vector<PoolKey> has, co_await on_pool(station_.ledger_pool, std::move(ask)));
+  if (!has.empty()) {
+    const PoolKey& key = has.back();
+    if (has.size() > 1)
+      co_return fail(held_with("this board is held", fmt::format("keys {} and {} are both this board's", has.front().number, key.number),
+                               "Nobody knows which it holds: retire one of them (`espmint keys retire`)"));
+    if (key.state == KeyState::quarantined)
+      co_return fail(held_with("this board is held", fmt::format("its key {} is QUARANTINED since {}", key.number, key.when),
+                               fmt::format("`espmint keys release {}` gives it the same key once more", key.number)));
+    if (key.state == KeyState::reserved)
+      co_return fail(held_with("this board is being prepared already", fmt::format("key {} is RESERVED for it", key.number), "Wait for the other slot"));
+    key_ = key;
+    co_return ok();
+  }
+  auto reserve = [&station = station_, who = who_, id]() -> Result<PoolKey> {
+    TRY(auto next, station.keys->next());
+    if (!next) {
+      Fault fault{Code::pool_exhausted, Remedy::stop_line, "the pool has no key left"};
+      fault.advice = "Add rows to the keys' file; the line goes on from there";
+      return fail(std::move(fault));
+    }
+    TRY(station.ledger.reserve_key(*next, who, id, station.plan.quota));
+    // The file says so before anything else can: from here on no other program takes this row for free.
+    if (auto marked = station.keys->mark(*next); !marked) {
+      TRY(station.ledger.release_key(*next, "its row could not be marked"));
+      return fail(std::move(marked.error()));
+    }
+    return PoolKey{*next, KeyState::reserved, id, {}, {}};
+  };
+  CO_TRY(PoolKey reserved, co_await on_pool(station_.ledger_pool, std::move(reserve)));
+  key_ = std::move(reserved);
+  co_return ok();
+}
+
+/// Identified anew, reset into the application, and what that says first.
+Task<Result<Greeting>> BoardRun::hear_application(std::size_t values, std::chrono::seconds patience) {
+  const KeysPlan& keys = *station_.plan.keys;
+  CO_TRY(co_await connect_and_identify());
+  CO_TRY(co_await port_.set_baud(Baud{keys.baud}));
+  CO_TRY(co_await reset_into_application(port_, station_.clock));
+  LineDialect dialect = dialect_of(keys);
+  co_return co_await listen(port_, station_.clock, dialect, values, station_.clock.now() + patience);
+}
+
+Task<Result<void>> BoardRun::hand_over_key() {
+  if (!station_.plan.keys) co_return ok();
+  const KeysPlan& keys = *station_.plan.keys;
+  auto read = [&station = station_, number = key_->number] { return station.keys->fields(number); };
+  CO_TRY(std::vector<Secret> fields, co_await on_pool(station_.ledger_pool, std::move(read)));
+  CO_TRY(Greeting heard, co_await hear_application(fields.size(), keys.prompt_patience));
+  if (heard.boots > 1) co_return fail(restarted());
+  if (heard.kind == Greeting::Kind::silent) co_return fail(silent(heard, keys.prompt_patience, keys.prompt));
+  if (heard.kind == Greeting::Kind::provisioned) {
+    if (key_->state != KeyState::reserved) co_return co_await judge_key(heard, fields);
+    bool goes_on = false;
+    CO_TRY(goes_on, co_await recognise_key(heard));
+    if (!goes_on) co_return ok();
+    CO_TRY(heard, co_await hear_application(fields.size(), keys.prompt_patience));
+    if (heard.kind != Greeting::Kind::prompt) co_return fail(silent(heard, keys.prompt_patience, keys.prompt));
+  } else if (key_->state == KeyState::verified && !keys.erase_provisioned) {
+    co_return fail(held_with(fmt::format("this board was VERIFIED with key {} on {}, but asks for a key again", key_->number, key_->when),
+                             "its keys were erased, or another firmware was put on it",
+                             "`--provisioned erase` gives it its own key once more"));
+  }
+  CO_TRY(co_await deliver_key(fields));
+  // What it said proves nothing: the board is identified anew and asked again.
+  CO_TRY(Greeting after, co_await hear_application(fields.size(), keys.answer_patience));
+  co_return co_await judge_key(after, fields);
+}
+
+/// Once per board, and only after it is durable that the key is this board's.
+Task<Result<void>> BoardRun::deliver_key(const std::vector<Secret>& fields) {
+  const KeysPlan& keys = *station_.plan.keys;
+  CO_TRY(Secret line, key_line(fields));
+  if (station_.stopping && key_->state == KeyState::reserved)
+    co_return fail({Code::interrupted, Remedy::refuse, "stopped before the key was sent", {}, {}, {}});
+  if (key_->state == KeyState::reserved) {
+    auto expose = [&ledger = station_.ledger, number = key_->number] { return ledger.expose_key(number); };
+    CO_TRY(co_await on_pool(station_.ledger_pool, std::move(expose)));
+    key_->state = KeyState::exposed;
+  }
+  LineDialect dialect = dialect_of(keys);
+  CO_TRY(Delivery sent, co_await deliver(port_, station_.clock, dialect, line, station_.clock.now() + keys.prompt_patience));
+  switch (sent.kind) {
+    case Delivery::Kind::board_restarted: co_return fail(restarted());
+    case Delivery::Kind::prompted_again: {
+      CO_TRY(co_await quarantine_key("it asked again after the key was sent"));
+      Fault fault{Code::key_not_stored, Remedy::refuse, "the firmware did not take its key: it asks again"};
+      fault.advice = "The key stays with this board; mend the firmware, then `espmint keys release` gives it once more";
+      co_return fail(std::move(fault));
+    }
+    case Delivery::Kind::silent: {
+      Fault fault{Code::application_silent, Remedy::refuse,
+                  sent.sent ? fmt::format("the firmware did not answer within {} s of its key", keys.answer_patience.count())
+                            : "the firmware stopped asking for its key"};
+      fault.seen = fmt::format("its last words: \"{}\"", last_words(sent.boot_log));
+      fault.advice = "Plug it in again: the same key waits for this board";
+      co_return fail(std::move(fault));
+    }
+    case Delivery::Kind::accepted: break;
+  }
+  if (key_->state != KeyState::exposed) co_return ok();
+  auto mark = [&ledger = station_.ledger, number = key_->number] { return ledger.mark_key_written(number); };
+  CO_TRY(co_await on_pool(station_.ledger_pool, std::move(mark)));
+  key_->state = KeyState::written;
+  co_return ok();
+}
+
+/// After a reset and a fresh identification: does the board hold what it was given?
+Task<Result<void>> BoardRun::judge_key(const Greeting& heard, const std::vector<Secret>& fields) {
+  const KeysPlan& keys = *station_.plan.keys;
+  if (heard.kind == Greeting::Kind::silent) co_return fail(silent(heard, keys.answer_patience, keys.done));
+  if (heard.kind == Greeting::Kind::prompt) {
+    CO_TRY(co_await quarantine_key("it said it was provisioned, and asked again after its restart"));
+    Fault fault{Code::key_not_stored, Remedy::refuse, "the firmware said it was provisioned, but asks again after its restart: it did not store its key"};
+    fault.advice = "The key stays with this board; check the firmware's NVS partition and its return codes";
+    co_return fail(std::move(fault));
+  }
+  if (key_->state == KeyState::exposed) {
+    // An earlier run sent it and saw no answer; here it is.
+    auto mark = [&ledger = station_.ledger, number = key_->number] { return ledger.mark_key_written(number); };
+    CO_TRY(co_await on_pool(station_.ledger_pool, std::move(mark)));
+    key_->state = KeyState::written;
+  }
+  if (heard.values.empty()) {
+    if (key_->state == KeyState::verified) co_return ok();
+    Fault fault{Code::key_unproven, Remedy::refuse, "the firmware says it is provisioned, and prints nothing of its key: nothing proves what it holds"};
+    fault.advice = "The board stays WRITTEN; firmware that prints its values, or their digests, can be VERIFIED (docs/formats/handshake.md)";
+    co_return fail(std::move(fault));
+  }
+  if (auto field = first_difference(heard, fields)) {
+    if (key_->state == KeyState::verified)
+      co_return fail(held_with(fmt::format("this board was VERIFIED with key {} on {}, but holds another now", key_->number, key_->when),
+                               fmt::format("field {} differs", *field), "Put it aside for whoever answers for the line"));
+    std::string why = fmt::format("field {} was not read back as it was sent", *field);
+    CO_TRY(co_await quarantine_key(why));
+    Fault fault{Code::key_not_stored, Remedy::refuse, fmt::format("field {} of the key was not read back as it was sent", *field)};
+    fault.seen = fmt::format("{} values of {}", heard.values.size(), fields.size());
+    fault.advice = "The key stays with this board, which may hold a cut-off one for ever: put it aside";
+    co_return fail(std::move(fault));
+  }
+  key_proven_ = true;
+  co_return ok();
+}
+
+/// A board that was provisioned before we met it. True: its NVS is erased and it may be given a key; false: it is
+/// recognised by a key that an earlier script gave out, and bound to it.
+Task<Result<bool>> BoardRun::recognise_key(const Greeting& heard) {
+  const KeysPlan& keys = *station_.plan.keys;
+  std::vector<std::string> values;
+  for (const auto& [name, value] : heard.values) values.push_back(value);
+  auto find = [&station = station_, values = std::move(values)] { return station.keys->key_with(values); };
+  CO_TRY(std::optional<PoolKey> found, co_await on_pool(station_.ledger_pool, std::move(find)));
+  if (found && found->device.empty() && (found->state == KeyState::verified || found->state == KeyState::quarantined)) {
+    CO_TRY(co_await release_key("the board holds a key already"));
+    auto bind = [&station = station_, number = found->number, who = who_, id = outcome_.record.device_id]() -> Result<void> {
+      TRY(station.ledger.bind_key(number, who, id));
+      return station.keys->mark(number);
+    };
+    CO_TRY(co_await on_pool(station_.ledger_pool, std::move(bind)));
+    station_.observer.on_note(slot_, fmt::format("recognised by key {}, which an earlier script gave out", found->number));
+    found->state = KeyState::verified;
+    key_ = std::move(found);
+    key_proven_ = true;
+    co_return false;
+  }
+  if (found && found->state != KeyState::available)
+    co_return fail(held_with("this board holds another board's key", fmt::format("key {} is {}'s", found->number, found->device),
+                             "Two boards with one key: put both aside for whoever answers for the line"));
+  if (found) co_return fail(held_with("this board holds a key that was never given out", fmt::format("key {}", found->number),
+                                      "Another program hands out the same file's keys: stop it first"));
+  if (!keys.erase_provisioned || !keys.nvs) {
+    Fault fault{Code::board_provisioned, Remedy::refuse, "this board was provisioned before, with a key that is not in the pool"};
+    fault.seen = fmt::format("it says \"{}\" and prints {} values", keys.done, heard.values.size());
+    fault.advice = keys.nvs ? "Put it aside, or erase such boards' NVS with `--provisioned erase`" : "Put it aside";
+    co_return fail(std::move(fault));
+  }
+  CO_TRY(co_await bring_up());
+  CO_TRY(co_await erase_region(loader_, keys.nvs->range));
+  station_.observer.on_note(slot_, fmt::format("it was provisioned before: partition \"{}\" is erased", keys.nvs->name));
+  co_return true;
+}
+
+Task<Result<void>> BoardRun::quarantine_key(std::string_view why) {
+  if (key_->state != KeyState::exposed && key_->state != KeyState::written) co_return ok();
+  auto keep = [&station = station_, number = key_->number, why = std::string{why}]() -> Result<void> {
+    TRY(station.ledger.quarantine_key(number, why));
+    return station.keys->mark(number);
+  };
+  CO_TRY(co_await on_pool(station_.ledger_pool, std::move(keep)));
+  key_->state = KeyState::quarantined;
+  co_return ok();
+}
+
+/// RESERVED only: nothing of it left the process.
+Task<Result<void>> BoardRun::release_key(std::string_view why) {
+  if (!key_ || key_->state != KeyState::reserved) co_return ok();
+  auto keep = [&station = station_, number = key_->number, why = std::string{why}]() -> Result<void> {
+    TRY(station.ledger.release_key(number, why));
+    return station.keys->mark(number);
+  };
+  CO_TRY(co_await on_pool(station_.ledger_pool, std::move(keep)));
+  key_.reset();
+  co_return ok();
+}
+
+Task<Result<void>> BoardRun::record_key() {
+  if (!key_ || !key_proven_) co_return ok();
+  auto keep = [&station = station_, key = *key_]() -> Result<void> {
+    if (key.state == KeyState::written) TRY(station.ledger.mark_key_verified(key.number, {"read-back", "every field, after a reset"}));
+    return station.keys->mark(key.number);
+  };
+  CO_TRY(co_await on_pool(station_.ledger_pool, std::move(keep)));
+  if (key_->state == KeyState::verified) outcome_.already_since = key_->when;
+  key_->state = KeyState::verified;
+  co_return ok();
+}
+
+}  // namespace espmint
