@@ -35,17 +35,19 @@ class CountingPort final : public Port {
   std::function<void()> before_write_;
 };
 
-Plan lean_plan() {
+Plan lean_plan(const std::string& app) {
   sim::FirmwareOptions options;
   options.app_bytes = 32 * 1024;
   options.bootloader_bytes = 8 * 1024;
   options.storage_bytes = 16 * 1024;
+  if (!app.empty()) options.app = app;
   auto firmware = sim::make_firmware(options);
   MemoryFolder folder;
   folder.put("firmware.bin", firmware->app).put("bootloader.bin", firmware->bootloader).put("partitions.bin", firmware->partition_table);
   auto set = find_firmware(folder, "firmware.bin");
   Recipe recipe = default_recipe();
   recipe.product = "thermostat";
+  if (!app.empty()) recipe.keys.emplace();
   return *make_plan(recipe, std::move(*set));
 }
 
@@ -69,11 +71,15 @@ Task<Result<std::unique_ptr<Port>>> CountingOpener::open(const std::string& name
   co_return std::unique_ptr<Port>{std::make_unique<CountingPort>(std::move(port), before_write_)};
 }
 
-Bench::Bench(Seed seed, fs::path keep) : plan(lean_plan()), folder_(std::move(keep)), seed_(seed.number) {
+Bench::Bench(Seed seed, fs::path keep, const BenchKeys& keys) : plan(lean_plan(keys.app)), folder_(std::move(keep)), seed_(seed.number) {
   if (folder_.empty()) {
     std::string name = fs::temp_directory_path() / "espmint-bench-XXXXXX";
     folder_ = mkdtemp(name.data());
     remove_ = true;
+  }
+  if (plan.keys) {
+    plan.keys->csv = csv().string();
+    if (!fs::exists(csv())) (void)write_file(csv(), as_bytes(keys.csv));
   }
   entropy_ = make_seeded_entropy(seed.number);
   pool_ = make_inline_pool();
@@ -114,7 +120,13 @@ LineSummary Bench::run(LineOptions line_options, Duration limit) { return run(st
 
 LineSummary Bench::run(LineOptions line_options, Task<> hands, Duration limit) {
   FirmwarePreparer firmware{plan, *pool_};
-  Station station{loop, *entropy_, *pool_, *pool_, *ledger_, *cloud_, listener, stubs_, plan, firmware, options};
+  std::optional<KeyFile> keys;
+  if (plan.keys) {
+    auto opened = KeyFile::open(plan.keys->csv, *ledger_, {.holder = "test"});
+    if (!opened) throw std::runtime_error(describe(opened.error()));
+    keys.emplace(std::move(*opened));
+  }
+  Station station{loop, *entropy_, *pool_, *pool_, *ledger_, *cloud_, listener, stubs_, plan, firmware, options, keys ? &*keys : nullptr};
   Line line{loop, station, *counting_, nullptr, listener, std::move(line_options)};
   LineSummary summary;
   auto over = std::make_shared<bool>(false);

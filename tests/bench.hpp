@@ -52,9 +52,15 @@ class CountingOpener final : public PortOpener {
   std::function<void()> before_write_;
 };
 
+/// For lines that hand out keys of a pool: what the firmware does, and the user's file.
+struct BenchKeys {
+  std::string app;  // a kind of sim/app_firmware.hpp: "old3", "device-line", …
+  std::string csv;  // the file's text, where there is none yet
+};
+
 class Bench {
  public:
-  explicit Bench(Seed, std::filesystem::path keep = {});
+  explicit Bench(Seed, std::filesystem::path keep = {}, const BenchKeys& keys = {});
   ~Bench();
 
   /// A board in its own slot. Boards are small, so that a shift passes at once: 64 KiB of firmware, 16 KiB of identity.
@@ -67,6 +73,8 @@ class Bench {
   /// As run(), with `hands` working beside it: unplugging, swapping, after virtual time.
   LineSummary run(LineOptions options, Task<> hands, Duration limit = std::chrono::minutes{5});
 
+  /// The keys' file as it is now.
+  [[nodiscard]] std::filesystem::path csv() const { return folder_ / "keys.csv"; }
   Result<DeviceRecord> device(const std::string& slot);
   Ledger& ledger() { return *ledger_; }
   void reopen_ledger();

@@ -35,9 +35,9 @@ std::vector<std::string> products(const Settings& settings) {
 Result<LocalCa> open_or_make_ca(const Settings& settings, WallTime now, bool& made) {
   made = false;
   auto there = LocalCa::open(ca_folder(settings), now);
-  if (there || there.error().code != Code::ca_missing) return there;
+  if (there) return there;
   TRY(make_folder(settings.state, true));
-  // Two first runs at once: the second waits, then finds the first one's.
+  // Two first runs at once: the second waits, then finds the first one's, of which it may have seen a half before.
   TRY(FileLock lock, FileLock::wait_for(settings.state / "ca.lock", holder_note("making the CA"), std::chrono::seconds{20}));
   there = LocalCa::open(ca_folder(settings), now);
   if (there || there.error().code != Code::ca_missing) return there;

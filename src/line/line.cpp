@@ -191,7 +191,8 @@ Task<bool> Line::serve_one_board(Slot& slot) {
     }
     account(outcome);
     observer_.on_done(slot.name, outcome);
-    if (outcome.fault && outcome.fault->code == Code::quota_reached) {
+    bool nothing_left = outcome.fault && (outcome.fault->code == Code::quota_reached || outcome.fault->code == Code::pool_exhausted);
+    if (nothing_left) {
       drain(outcome.fault);
     } else if (outcome.fault && outcome.fault->remedy == Remedy::stop_line) {
       halt(outcome.fault);

@@ -75,7 +75,7 @@ Task<Result<void>> BoardRun::admit_key() {
   auto reserve = [&station = station_, who = who_, id]() -> Result<PoolKey> {
     TRY(auto next, station.keys->next());
     if (!next) {
-      Fault fault{Code::pool_exhausted, Remedy::stop_line, "the pool has no key left"};
+      Fault fault{Code::pool_exhausted, Remedy::refuse, "the pool has no key left"};
       fault.advice = "Add rows to the keys' file; the line goes on from there";
       return fail(std::move(fault));
     }
