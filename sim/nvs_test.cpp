@@ -42,7 +42,9 @@ TEST(Nvs, WritesWhatTheReferenceToolWrites) {
 
 // Images with integers and blobs between the strings. ESPMINT_GOLDEN names the folder of the reference tool's outputs.
 TEST(Nvs, ReadsTheReferenceToolsImages) {
-  const char* folder = std::getenv("ESPMINT_GOLDEN");
+  const char* named = std::getenv("ESPMINT_GOLDEN");
+  const std::string beside = ESPMINT_SOURCE_DIR "/../shared/golden";
+  const char* folder = named ? named : std::filesystem::exists(beside) ? beside.c_str() : nullptr;
   if (!folder) GTEST_SKIP() << "ESPMINT_GOLDEN is not set";
   auto image = [folder](std::string_view name) {
     std::ifstream in{std::filesystem::path{folder} / "nvs" / name / "expected.bin", std::ios::binary};

@@ -35,7 +35,7 @@ WORK = None          # everything lies below it
 FIRMWARE = None      # an ESP-IDF build folder, 64 KiB app
 BOARDS = None        # the bench: every test takes fresh boards from it
 LEDGER = None        # a state folder with two VERIFIED boards, to be copied
-BOARD_COUNT = 56
+BOARD_COUNT = 96
 CRASH = re.compile(r"terminate called|Assertion|AddressSanitizer|runtime error|core dumped|std::|Traceback|bad_alloc")
 
 

@@ -140,6 +140,19 @@ TEST(KeyLine, CallsABoardWrittenWhoseFirmwareProvesNothing) {
   EXPECT_EQ(state_of(bench, 1), KeyState::written);
 }
 
+TEST(KeyLine, ReadsTheNvsOfFirmwareThatPrintsNothingWhereTheRecipeAllows) {
+  Bench bench{Seed{26}, {}, {"mute", pool_text()}};
+  bench.plan.keys->nvs_space = "provision";
+  bench.plug_in("a");
+  EXPECT_EQ(bench.run(on({"a"}, 1)).passed, 1u) << said(bench, "a");
+  EXPECT_EQ(state_of(bench, 1), KeyState::verified);
+  bench.plan.keys->nvs_names = {"key1", "key3"};
+  bench.plug_in("b");
+  bench.run(on({"b"}, 1));
+  EXPECT_EQ(last(bench, "b").verdict, Verdict::quarantined) << "the second field is not under that name";
+  expect_rules(bench);
+}
+
 TEST(KeyLine, StopsWhenThePoolIsExhausted) {
   Bench bench{Seed{25}, {}, {"old3", "k01f1-0123456789abcdef,b,c\n"}};
   for (const char* slot : {"a", "b"}) bench.plug_in(slot);

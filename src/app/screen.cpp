@@ -204,6 +204,8 @@ class JsonScreen final : public Screen {
     if (outcome.fault) json["code"] = name_of(outcome.fault->code), json["fault"] = describe(*outcome.fault);
     json["flashed_bytes"] = outcome.flashed_bytes;
     json["wire_bytes"] = outcome.wire_bytes;
+    json["evidence"] = outcome.evidence.empty() ? Json{} : Json(outcome.evidence);
+    json["key"] = outcome.key ? Json(*outcome.key) : Json{};
     print_json(json);
   }
   void on_left(const std::string& slot) override { print_json(event("left", slot)); }

@@ -80,5 +80,12 @@ TEST(Secret, MovesAndLeavesNothingBehind) {
   EXPECT_EQ(as_text(second.reveal()), "key");
 }
 
+TEST(Fault, IsDescribedWithOneFullStopBetweenEvidenceAndAdvice) {
+  Fault fault{Code::board_silent, Remedy::retry, "the board does not answer"};
+  fault.seen = "it printed boot:0x13 (SPI_FAST_FLASH_BOOT).";
+  fault.advice = "This port has no reset lines";
+  EXPECT_EQ(describe(fault), "the board does not answer: it printed boot:0x13 (SPI_FAST_FLASH_BOOT). This port has no reset lines");
+}
+
 }  // namespace
 }  // namespace espmint

@@ -372,7 +372,9 @@ std::string expected_value(const Lines& row, const fs::path& folder) {
 }
 
 TEST(NvsGolden, EveryReferenceImageReadsAsItsCsv) {
-  const char* golden = std::getenv("ESPMINT_GOLDEN");
+  const char* named = std::getenv("ESPMINT_GOLDEN");
+  const std::string beside = ESPMINT_SOURCE_DIR "/../shared/golden";
+  const char* golden = named ? named : std::filesystem::exists(beside) ? beside.c_str() : nullptr;
   if (!golden || !fs::is_directory(fs::path{golden} / "nvs"))
     GTEST_SKIP() << "set ESPMINT_GOLDEN to the folder of references";
   int plain = 0, encrypted = 0, decrypted = 0;

@@ -163,6 +163,8 @@ Result<void> plan_keys(const FirmwareSet& set, Plan& plan) {
   for (const Partition& partition : set.table.partitions)
     if (partition.is_data(data_subtype_nvs) && !plan.keys->nvs) plan.keys->nvs = partition;
   if (!plan.keys->nvs) {
+    if (!plan.keys->nvs_space.empty())
+      return fail({Code::partition_missing, Remedy::refuse, "the recipe reads keys back from NVS, but the partition table has no NVS partition", {}, {}, "Remove `nvs` under [keys]"});
     plan.notes.emplace_back("keys: the partition table has no NVS partition; the firmware must keep its keys elsewhere");
     return ok();
   }

@@ -60,6 +60,8 @@ struct KeysPlan {
   std::chrono::seconds prompt_patience{60}, answer_patience{30};
   std::uint32_t baud = 115'200;
   bool erase_provisioned = false;      // a board that holds an unknown key: false: hold it; true: erase its NVS first
+  std::string nvs_space;               // the namespace they are read back from where the firmware prints none; empty: not
+  std::vector<std::string> nvs_names;  // of the entries, field by field; fewer than fields: key1, key2, …
   std::optional<Partition> nvs;        // where the firmware keeps them; found in the partition table
 };
 

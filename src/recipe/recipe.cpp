@@ -117,6 +117,10 @@ Result<void> take_keys(Section& section, Recipe& recipe) {
   TRY(section.take<std::uint64_t>("prompt_seconds", prompt, "a whole number"));
   TRY(section.take<std::uint64_t>("answer_seconds", answer, "a whole number"));
   TRY(section.take<std::uint64_t>("baud", baud, "a whole number"));
+  TRY(section.take<std::string>("nvs", keys.nvs_space, "a namespace in quotes", [](const std::string& name) -> std::string {
+    return name.empty() || name.size() > 15 ? "1 to 15 characters" : "";
+  }));
+  TRY((take_list<std::string>(section, "nvs_names", "a list of names in quotes", keys.nvs_names)));
   TRY(section.take<std::string>("provisioned", provisioned, "a word in quotes", one_of(policies)));
   TRY(section.nothing_else());
   keys.fields = static_cast<std::uint32_t>(std::min<std::uint64_t>(fields, 64));

@@ -445,6 +445,9 @@ Task<void> BoardRun::settle(Result<void> end) {
     auto back = co_await loader_.change_baud(Baud{});
     if (!back) station_.observer.on_note(slot_, describe(back.error()));
   }
+  outcome_.evidence = evidence_method_;
+  if (key_ && key_proven_) outcome_.evidence += (outcome_.evidence.empty() ? "" : "+") + key_evidence_;
+  if (key_) outcome_.key = key_->number;
   RunRecord& record = outcome_.record;
   record.board = who_;
   record.slot = slot_;

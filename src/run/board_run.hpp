@@ -23,6 +23,8 @@ struct RunOutcome {
   std::string already_since;      // UTC
   std::uint64_t flashed_bytes = 0, wire_bytes = 0;
   double flashing_seconds = 0;    // of writing alone
+  std::string evidence;           // how it was proved: "rom-digest+challenge", "read-back"; empty: not in this run
+  std::optional<std::int64_t> key;  // of the pool, that it has or may have
 };
 
 class BoardRun {
@@ -67,6 +69,7 @@ class BoardRun {
   Task<Result<Greeting>> hear_application(std::size_t values, std::chrono::seconds patience);
   Task<Result<void>> deliver_key(const std::vector<Secret>& fields);
   Task<Result<void>> judge_key(const Greeting&, const std::vector<Secret>& fields);
+  Task<Result<bool>> nvs_holds_key(const std::vector<Secret>& fields);
   Task<Result<bool>> recognise_key(const Greeting&);
   Task<Result<void>> quarantine_key(std::string_view why);
   Task<Result<void>> release_key(std::string_view why);
@@ -104,6 +107,7 @@ class BoardRun {
   std::shared_ptr<const PreparedRegion> image_;
   std::optional<PoolKey> key_;  // of the pool; its state as this run knows it
   bool key_proven_ = false;
+  std::string key_evidence_ = "read-back";
   Secret kept_key_;  // only where the recipe saves private keys
   bool keeps_identity_ = false;  // VERIFIED before: nothing minted, nothing exposed
   bool exposed_ = false, written_ = false, verified_ = false;

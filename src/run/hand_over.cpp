@@ -2,7 +2,10 @@
 // leaves; what the board says afterwards counts only when it was read back after a reset and a fresh identification.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "handshake/line_dialect.hpp"
+#include "image/nvs.hpp"
 #include "recipe/checks.hpp"
 #include "rom/connect.hpp"
 #include "run/board_run.hpp"
@@ -184,6 +187,20 @@ Task<Result<void>> BoardRun::judge_key(const Greeting& heard, const std::vector<
   }
   if (heard.values.empty()) {
     if (key_->state == KeyState::verified) co_return ok();
+    if (!keys.nvs_space.empty()) {
+      bool held = false;
+      CO_TRY(held, co_await nvs_holds_key(fields));
+      if (!held) {
+        CO_TRY(co_await quarantine_key("its NVS does not hold what was sent"));
+        Fault differs{Code::key_not_stored, Remedy::refuse, "the board's NVS does not hold the key as it was sent"};
+        differs.seen = fmt::format("namespace \"{}\" of partition \"{}\"", keys.nvs_space, keys.nvs->name);
+        differs.advice = "The key stays with this board: put it aside; wrong names: recipe, [keys] nvs, nvs_names";
+        co_return fail(std::move(differs));
+      }
+      key_evidence_ = "nvs-read";
+      key_proven_ = true;
+      co_return ok();
+    }
     Fault fault{Code::key_unproven, Remedy::refuse, "the firmware says it is provisioned, and prints nothing of its key: nothing proves what it holds"};
     fault.advice = "The board stays WRITTEN; firmware that prints its values, or their digests, can be VERIFIED (docs/formats/handshake.md)";
     co_return fail(std::move(fault));
@@ -201,6 +218,28 @@ Task<Result<void>> BoardRun::judge_key(const Greeting& heard, const std::vector<
   }
   key_proven_ = true;
   co_return ok();
+}
+
+/// Through the ROM, after another reset and identification: the entries that the recipe names, exactly.
+Task<Result<bool>> BoardRun::nvs_holds_key(const std::vector<Secret>& fields) {
+  const KeysPlan& keys = *station_.plan.keys;
+  CO_TRY(co_await bring_up());
+  CO_TRY(Bytes partition, co_await read_flash(loader_, keys.nvs->range));
+  auto entries = read_nvs(partition);
+  wipe(partition);
+  CO_TRY(co_await reset_into_application(port_, station_.clock));
+  if (!entries) co_return fail(std::move(entries.error()));
+  bool all = true;
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    std::string name = i < keys.nvs_names.size() ? keys.nvs_names[i] : fmt::format("key{}", i + 1);
+    auto holds = [&](const NvsEntry& entry) {
+      return entry.space == keys.nvs_space && entry.key == name && entry.type == NvsType::string &&
+             std::ranges::equal(entry.value, fields[i].reveal());
+    };
+    all = all && std::ranges::any_of(*entries, holds);
+  }
+  for (NvsEntry& entry : *entries) wipe(entry.value);
+  co_return all;
 }
 
 /// A board that was provisioned before we met it. True: its NVS is erased and it may be given a key; false: it is
@@ -266,8 +305,8 @@ Task<Result<void>> BoardRun::release_key(std::string_view why) {
 
 Task<Result<void>> BoardRun::record_key() {
   if (!key_ || !key_proven_) co_return ok();
-  auto keep = [&station = station_, key = *key_]() -> Result<void> {
-    if (key.state == KeyState::written) TRY(station.ledger.mark_key_verified(key.number, {"read-back", "every field, after a reset"}));
+  auto keep = [&station = station_, key = *key_, method = key_evidence_]() -> Result<void> {
+    if (key.state == KeyState::written) TRY(station.ledger.mark_key_verified(key.number, {method, "every field, after a reset"}));
     return station.keys->mark(key.number);
   };
   CO_TRY(co_await on_pool(station_.ledger_pool, std::move(keep)));
