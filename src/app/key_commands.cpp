@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 
@@ -12,6 +13,7 @@
 #include "base/text.hpp"
 #include "io/entropy.hpp"
 #include "io/loop.hpp"
+#include "recipe/recipe.hpp"
 
 namespace espmint::app {
 namespace {
@@ -68,15 +70,22 @@ Result<void> import(const KeyCommand& command) {
   RealLoop clock;
   TRY(auto ledger, open_to_write(command, clock, "import"));
   KeyFileOptions options;
+  std::error_code ignored;
+  if (fs::exists("recipe.toml", ignored)) {
+    TRY(Bytes text, read_file("recipe.toml", 1_MiB));
+    TRY(Recipe recipe, parse_recipe(as_text(text), "recipe.toml"));
+    if (recipe.keys) options = options_of(*recipe.keys);
+  }
   options.first_unmarked_unused = command.first_unmarked_unused;
   options.holder = holder_note("keys import");
-  if (command.first_unmarked_unused) {
-    // Said before, it also frees what an earlier import quarantined on suspicion.
-    TRY(std::vector<PoolKey> keys, ledger->pool());
-    for (const PoolKey& key : keys)
-      if (key.state == KeyState::quarantined && key.device.empty()) TRY(ledger->acquit_key(key.number, "the user says that its row was never sent"));
-  }
   TRY(KeyFile file, KeyFile::open(command.file, *ledger, options));
+  if (command.first_unmarked_unused) {
+    // Said later, it frees what an earlier import quarantined on suspicion, and nothing else.
+    TRY(std::vector<std::int64_t> suspected, ledger->suspected_keys());
+    for (std::int64_t key : suspected) TRY(ledger->acquit_key(key, "the user says that its row was never sent"));
+    for (std::int64_t key : suspected) TRY(file.mark(key));
+    if (!suspected.empty()) TRY(file.look_again());
+  }
   const KeyFileReport& report = file.report();
   tell_report(report, command.file, [&](const std::string& sentence) {
     if (!command.record.voice.json && !command.record.voice.quiet) std::fputs((escape_controls(sentence) + "\n").c_str(), stdout);
@@ -148,7 +157,12 @@ Result<KeyFile> open_keys(const KeysPlan& keys, Ledger& ledger, Screen& screen) 
   options.holder = holder_note("run");
   TRY(KeyFile file, KeyFile::open(keys.csv, ledger, options));
   tell_report(file.report(), keys.csv, [&](const std::string& sentence) { screen.sentence(sentence); });
-  if (file.report().usable == 0) {
+  TRY(std::vector<PoolKey> pool, ledger.pool());
+  // A board whose key is under way needs none of the pool's.
+  bool waited_for = std::any_of(pool.begin(), pool.end(), [](const PoolKey& key) {
+    return key.state == KeyState::exposed || key.state == KeyState::written;
+  });
+  if (file.report().usable == 0 && !waited_for) {
     Fault fault{Code::pool_exhausted, Remedy::refuse, "the pool has no key left"};
     fault.seen = fmt::format("0 of {} usable{}", file.report().rows,
                              file.report().refused.empty() ? "" : ": " + file.report().refused.front());

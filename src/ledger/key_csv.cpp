@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "base/text.hpp"
 
@@ -110,6 +111,12 @@ class Lines {
 std::string_view at(std::string_view row, Span span) { return row.substr(span.begin, span.bytes); }
 bool is_word(std::string_view field, std::string_view word) { return lower(trim(unquoted(field))) == word; }
 
+/// What a script leaves that was stopped while it wrote its mark.
+bool is_part_of_the_word(std::string_view field) {
+  std::string word = lower(trim(unquoted(field)));
+  return word.empty() || mark_word.starts_with(word) || std::string_view{available_word}.starts_with(word);
+}
+
 /// How many of a row's fields are a mark of ours or of the script before us, whatever the user's number is.
 std::size_t marked_fields(std::string_view row, const std::vector<Span>& fields) {
   if (fields.size() < 2) return 0;
@@ -165,15 +172,25 @@ Result<KeyCsv> parse_key_csv(std::string_view text, const KeyCsvOptions& options
   std::vector<Span> fields;
   csv.fields = options.fields;
   if (csv.fields == 0) {
+    std::map<std::size_t, std::size_t> rows_with;  // so many fields: so many rows
     Lines lines{text, start};
     for (std::size_t seen = 0; seen < rows_that_decide;) {
       TRY(bool more, lines.next());
       if (!more) break;
       if (is_blank(lines.row())) continue;
       TRY(cut_row(lines.row(), csv.delimiter, lines.line(), fields));
-      auto users = static_cast<std::uint32_t>(fields.size() - marked_fields(lines.row(), fields));
-      if (users > 0 && (csv.fields == 0 || users < csv.fields)) csv.fields = users;
+      std::size_t marked = marked_fields(lines.row(), fields);
+      std::string_view last = at(lines.row(), fields.back());
+      if (marked == 0 && fields.size() > 1 && !trim(last).empty() && is_part_of_the_word(last)) marked = 1;
+      if (fields.size() > marked) ++rows_with[fields.size() - marked];
       ++seen;
+    }
+    // What most rows have; of two numbers that are as frequent, the smaller.
+    std::size_t most = 0;
+    for (const auto& [number, count] : rows_with) {
+      if (count <= most) continue;
+      most = count;
+      csv.fields = static_cast<std::uint32_t>(number);
     }
   }
   if (csv.fields > most_key_fields)
@@ -218,14 +235,21 @@ Result<KeyCsv> parse_key_csv(std::string_view text, const KeyCsvOptions& options
       out.mark = KeyMark::ours;
     } else if (is_word(at(row, fields.back()), mark_word)) {
       out.mark = KeyMark::legacy;
-    } else if (extra <= our_columns) {
+    } else if (extra == 1 && is_part_of_the_word(at(row, fields.back()))) {
       out.mark = KeyMark::torn;  // also an empty column more: whoever added it had begun
+    } else if (extra == our_columns && is_word(at(row, fields[csv.fields]), mark_word)) {
+      out.mark = KeyMark::torn;  // ours, with its end missing
     } else {
       return fail(bad_row(out.line, csv.fields + 1, fmt::format("a row has {} fields, the others have {}", fields.size(), csv.fields)));
     }
     if (trim(unquoted(at(row, fields.front()))).empty())
       return fail(bad_row(out.line, 1, "a row's first field is empty"));
     csv.rows.push_back(out);
+  }
+  for (const std::string& name : options.columns) {
+    if (std::any_of(csv.columns.begin(), csv.columns.end(), [&](const std::string& column) { return lower(trim(column)) == lower(name); })) continue;
+    return fail(bad_row(1, std::nullopt, fmt::format("no column is named \"{}\"", escape_controls(name)),
+                        csv.columns.empty() ? "the file has no header" : "", "Correct the header, or `columns` under [keys] in the recipe"));
   }
   return csv;
 }

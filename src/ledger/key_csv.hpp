@@ -32,7 +32,7 @@ struct KeyRow {
 
 struct KeyCsvOptions {
   char delimiter = 0;                // 0: whichever of , ; tab the first rows agree on
-  std::uint32_t fields = 0;          // 0: the fewest of the first 100 rows
+  std::uint32_t fields = 0;          // 0: what most of the first 100 rows have
   std::vector<std::string> columns;  // the header names these, in any order and among others; empty: whatever it says
   std::vector<std::uint32_t> shared;  // columns (1-based) that may repeat from row to row
 };

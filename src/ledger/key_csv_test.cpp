@@ -88,6 +88,9 @@ TEST(KeyCsv, RefusesWithRowAndColumn) {
   EXPECT_NE(refusal("a,b\nc,\"d\"e\n").find("quote"), std::string::npos);
   EXPECT_NE(refusal(std::string{"a,b\nc,\0d\n", 9}).find("control"), std::string::npos);
   EXPECT_NE(refusal("a,b\n\x1b[31m,d\n").find("0x1b"), std::string::npos);
+  EXPECT_NE(refusal("a1,b1,c1\na2,b2,c2\na3,b3\n").find("2 fields, the others have 3 (row 3)"), std::string::npos)
+      << refusal("a1,b1,c1\na2,b2,c2\na3,b3\n");
+  EXPECT_NE(refusal("uuid,key\na,b\n", {.columns = {"secret"}}).find("secret"), std::string::npos);
   EXPECT_NE(refusal("a,b\nc,d,e,f,g,h,i,j\n").find("row 2"), std::string::npos);
 }
 

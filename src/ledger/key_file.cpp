@@ -15,6 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr ByteCount largest_file = 1024_MiB;
+constexpr std::size_t longest_sent_line = 1024;  // with its commas; firmware in the field has no larger buffer
 constexpr std::size_t most_told = 20;  // rows named one by one; of more the number is told
 
 struct DigestHash {
@@ -34,6 +35,8 @@ Fault about(const fs::path& path, std::string what, std::string seen = {}, std::
 }
 
 void wipe_text(std::string& text) { wipe(ByteSpan{reinterpret_cast<std::uint8_t*>(text.data()), text.size()}); }
+
+std::int64_t nanoseconds_of(const struct stat& facts) { return facts.st_mtim.tv_sec * 1'000'000'000ll + facts.st_mtim.tv_nsec; }
 
 bool is_used(KeyMark mark) { return mark == KeyMark::legacy || mark == KeyMark::torn || mark == KeyMark::ours; }
 
@@ -91,7 +94,7 @@ Result<KeyFile> KeyFile::open(fs::path path, Ledger& ledger, KeyFileOptions opti
   remove_left_overs(file.path_);
   // A rebuilt ledger believes what the file says of its keys: it must not be a picture that a power cut takes back.
   TRY(make_durable(file.path_));
-  TRY(file.load());
+  TRY(file.load(file.path_));
   return file;
 }
 
@@ -100,18 +103,17 @@ Result<KeyFile::Stamp> KeyFile::stamp() const {
   if (::stat(path_.c_str(), &facts) != 0)
     return fail({Code::input_missing, Remedy::stop_line, fmt::format("{} is gone", path_.string()), {}, {},
                  fmt::format("Restore it, or take {}.prev", path_.string())});
-  return Stamp{facts.st_dev, facts.st_ino, static_cast<std::uint64_t>(facts.st_size),
-               facts.st_mtim.tv_sec * 1'000'000'000ll + facts.st_mtim.tv_nsec};
+  return Stamp{facts.st_dev, facts.st_ino, static_cast<std::uint64_t>(facts.st_size), nanoseconds_of(facts)};
 }
 
 Result<void> KeyFile::load_if_edited() {
   TRY(Stamp now, stamp());
-  return now == stamp_ ? ok() : load();
+  return now == stamp_ ? ok() : load(path_);
 }
 
-Result<void> KeyFile::load() {
+Result<void> KeyFile::load(const fs::path& from) {
   TRY(stamp_, stamp());
-  TRY(Bytes bytes, read_file(path_, largest_file));
+  TRY(Bytes bytes, read_file(from, largest_file));
   wipe_text(text_);
   text_.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   wipe(bytes);
@@ -185,13 +187,24 @@ Result<void> KeyFile::import() {
                                         column + 1, column + 1)));
         }
       }
+      std::size_t line_bytes = values.size();
+      std::size_t comma_in = 0;  // column, from 1
+      for (std::size_t column = 0; column < values.size(); ++column) {
+        line_bytes += values[column].size();
+        if (comma_in == 0 && values[column].find_first_of(",\r\n") != std::string::npos) comma_in = column + 1;
+      }
       for (std::string& value : values) wipe_text(value);
+      if (!used && options_.csv.columns.empty() && (comma_in != 0 || line_bytes > longest_sent_line))
+        return fail(about(path_, fmt::format("row {}{} cannot be sent as a line", line(i), comma_in ? fmt::format(", column {}", comma_in) : ""), {},
+                          fmt::format("The hand-shake joins the fields with commas, up to {} bytes: no field may hold one; nothing was imported", longest_sent_line)));
       if (twin) {
         tell(report_.refused, std::move(*twin));
         continue;
       }
       if (auto at = by_row.find(digests.row); at != by_row.end()) {
-        numbers_[i] = known[at->second].number;
+        const PoolKey& key = known[at->second];
+        numbers_[i] = key.number;
+        TRY(obey_mark(row, key));
         continue;
       }
       if (auto at = by_name.find(digests.name); at != by_name.end()) {
@@ -208,6 +221,7 @@ Result<void> KeyFile::import() {
           tell(report_.warnings, fmt::format("row {} is taken for unused, as you said", line(i)));
         } else {
           fresh.back().state = KeyState::quarantined;
+          fresh.back().suspected = true;
           tell(report_.warnings,
                fmt::format("row {} is quarantined: the script that marked this file marks a row after the board has answered, so this "
                            "one may be on a board; if it is not: `espmint keys import --first-unmarked-unused`",
@@ -240,6 +254,20 @@ Result<void> KeyFile::import() {
   for (std::size_t i = 0; i < numbers_.size(); ++i)
     if (numbers_[i] != 0) row_of_.emplace(numbers_[i], i);
   return ok();
+}
+
+/// A mark that is not ours on a key that we hold for free: somebody else has given it out.
+Result<void> KeyFile::obey_mark(const KeyRow& row, const PoolKey& key) {
+  if (key.state != KeyState::available || !is_used(row.mark)) return ok();
+  std::string device;
+  if (row.mark == KeyMark::ours) {
+    KeyMarkText mark = mark_text(row_text(row), row, csv_.delimiter);
+    device = mark.device;
+    // What a crash of ours left: RESERVED for the board that it was freed from.
+    if (mark.state == name_of(KeyState::reserved) && !key.freed_from.empty() && key.freed_from == device) return ok();
+  }
+  tell(report_.warnings, fmt::format("row {} is marked as used, not by this ledger: key {} is quarantined", row.line, key.number));
+  return ledger_->suspect_key(key.number, device, "its row was marked by somebody else");
 }
 
 std::string KeyFile::mark_of(const PoolKey& key) const {
@@ -282,11 +310,16 @@ Result<void> KeyFile::write(const std::string& text) {
   std::string previous = path_.string() + ".prev", link = previous + ".new";
   ::unlink(link.c_str());
   if (::link(path_.c_str(), link.c_str()) == 0 && ::rename(link.c_str(), previous.c_str()) != 0) ::unlink(link.c_str());
+  const Stamp read = stamp_;
   TRY(write_file(path_, as_bytes(text), FileMode::owner_only));
   wipe_text(text_);
   text_ = text;
   TRY(stamp_, stamp());
-  return ok();
+  // Whoever wrote between our reading and our renaming wrote into the file that is now the previous one.
+  struct stat before {};
+  if (::stat(previous.c_str(), &before) != 0 || before.st_ino != read.inode) return ok();
+  bool edited = static_cast<std::uint64_t>(before.st_size) != read.size || nanoseconds_of(before) != read.modified;
+  return edited ? load(previous) : ok();
 }
 
 Result<std::optional<std::int64_t>> KeyFile::next() {
@@ -338,12 +371,14 @@ Result<void> KeyFile::mark(std::int64_t number) {
   text += std::string_view{text_}.substr(row.begin + row.bytes);
   const auto grown = static_cast<std::int64_t>(text.size()) - static_cast<std::int64_t>(text_.size());
   if (text == text_) return ok();
-  TRY(write(text));
+  // The rows first: where the file was edited meanwhile, write() reads it anew and they are others.
+  const std::size_t index = at->second;
   row.bytes = static_cast<std::uint32_t>(row.bytes + grown);
   row.mark = found.front().state == KeyState::available ? KeyMark::available : KeyMark::ours;
-  for (std::size_t i = at->second + 1; i < csv_.rows.size(); ++i)
+  for (std::size_t i = index + 1; i < csv_.rows.size(); ++i)
     csv_.rows[i].begin = static_cast<std::uint64_t>(static_cast<std::int64_t>(csv_.rows[i].begin) + grown);
-  if (row.mark == KeyMark::available) next_ = std::min(next_, at->second);
+  if (row.mark == KeyMark::available) next_ = std::min(next_, index);
+  TRY(write(text));
   return ok();
 }
 

@@ -45,6 +45,8 @@ class KeyFile {
   Result<std::vector<Secret>> fields(std::int64_t number);
   /// The key whose fields are exactly these, if the ledger knows one.
   Result<std::optional<PoolKey>> key_with(const std::vector<std::string>& values);
+  /// Reads the file and reports anew.
+  Result<void> look_again() { return load(path_); }
   /// Writes what the ledger now says of this key behind its row; durable when it returns.
   Result<void> mark(std::int64_t number);
 
@@ -58,10 +60,11 @@ class KeyFile {
   };
   Result<Stamp> stamp() const;
   /// Reads, imports and projects.
-  Result<void> load();
+  Result<void> load(const std::filesystem::path& from);
   Result<void> load_if_edited();
   Result<void> import();
   Result<void> project();
+  Result<void> obey_mark(const KeyRow&, const PoolKey&);
   Result<void> write(const std::string& text);
   [[nodiscard]] std::string_view row_text(const KeyRow& row) const { return std::string_view{text_}.substr(row.begin, row.bytes); }
   [[nodiscard]] std::string_view user_part(const KeyRow& row) const {

@@ -143,6 +143,26 @@ TEST_F(Keys, AMarkThatSomebodyTookAwayComesBack) {
   EXPECT_EQ(*must(file.next()), 2) << "sorted anew, and the first key is still used";
 }
 
+TEST_F(Keys, AMarkThatSomebodyElseMadeIsObeyed) {
+  put("u1,n1\nu2,n2\nu3,n3\n");
+  opened();
+  put("u1,n1,Provisioned\nu2,n2,Provisioned,RESERVED,24d7eb999999,2026-11-21T08:00:00Z,Provisioned\nu3,n3,available\n");
+  KeyFile file = opened();
+  EXPECT_EQ(*must(file.next()), 3) << "an earlier script, and another ledger, have given out the first two";
+  EXPECT_EQ(must(ledger->pool())[0].state, KeyState::quarantined);
+  EXPECT_EQ(must(ledger->pool())[1].device, "24d7eb999999");
+}
+
+TEST_F(Keys, OnlyASuspectedKeyIsAcquitted) {
+  put("u1,n1,Provisioned\nu2,n2,Prov\nu3,n3\nu4,n4\n");
+  opened();
+  EXPECT_EQ(must(ledger->suspected_keys()), std::vector<std::int64_t>{3});
+  EXPECT_OK(ledger->acquit_key(3, "it was never sent"));
+  EXPECT_TRUE(must(ledger->suspected_keys()).empty());
+  EXPECT_EQ(must(ledger->pool())[1].state, KeyState::quarantined) << "a torn mark stays one";
+  EXPECT_EQ(must(verify_audit(state.path())).why, "");
+}
+
 TEST_F(Keys, AKeyWhoseSecretWasChangedIsNotUsed) {
   put("u1,n1\nu2,n2\n");
   KeyFile file = opened();

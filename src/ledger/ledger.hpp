@@ -123,6 +123,7 @@ struct PoolKey {
   std::string device;  // whose it is, from RESERVED on; empty: nobody's, or nobody knows
   std::string when;    // UTC of the last transition
   PoolDigests digests;
+  std::string freed_from;  // AVAILABLE again: whose it was RESERVED for last
 };
 
 /// A row to import, with what its mark said of it.
@@ -130,6 +131,7 @@ struct PoolImport {
   PoolDigests digests;
   KeyState state = KeyState::available;  // or verified, quarantined
   std::string device;                    // where the mark names it
+  bool suspected = false;                // QUARANTINED only because the script before us may have sent it
 };
 
 /// How it was seen that a board holds its key, after a reset and a fresh identification.
@@ -218,6 +220,10 @@ class Ledger {
   virtual Result<void> quarantine_key(std::int64_t number, std::string_view why) = 0;
   /// QUARANTINED to a board → EXPOSED: the same board may be given it once more.
   virtual Result<void> trust_key(std::int64_t number, std::string_view why) = 0;
+  /// AVAILABLE → QUARANTINED: somebody else has given it out, to `device` where that is known.
+  virtual Result<void> suspect_key(std::int64_t number, const std::string& device, std::string_view why) = 0;
+  /// Keys that an import quarantined only on suspicion and that still are.
+  virtual Result<std::vector<std::int64_t>> suspected_keys() = 0;
   /// QUARANTINED to nobody, by suspicion at its import → AVAILABLE: the user answers for it.
   virtual Result<void> acquit_key(std::int64_t number, std::string_view why) = 0;
   /// A key that an earlier script gave out was found on this board: from now on it is this board's.

@@ -52,10 +52,11 @@ Result<std::int64_t> Store::import_keys(const std::vector<PoolImport>& rows, std
   TRY(auto first, db_.number("SELECT 1 + coalesce(max(number), 0) FROM pool_key"));
   // One row of the chain vouches for all of them: their digests in order, and which did not begin AVAILABLE.
   Bytes digests;
-  Detail others = Detail::array();
+  Detail others = Detail::array(), suspected = Detail::array();
   for (std::size_t i = 0; i < rows.size(); ++i) {
     append(digests, rows[i].digests.row);
     append(digests, rows[i].digests.name);
+    if (rows[i].suspected) suspected.push_back(first + static_cast<std::int64_t>(i));
     if (rows[i].state == KeyState::available) continue;
     others.push_back({first + static_cast<std::int64_t>(i), name_of(rows[i].state), rows[i].device});
   }
@@ -64,6 +65,7 @@ Result<std::int64_t> Store::import_keys(const std::vector<PoolImport>& rows, std
                               {"count", rows.size()},
                               {"sha256", to_hex(sha256_of(digests))},
                               {"not_available", std::move(others)},
+                              {"suspected", std::move(suspected)},
                               {"source", escape_controls(source)}}));
   for (std::size_t i = 0; i < rows.size(); ++i) {
     auto kept = db_.run("INSERT INTO pool_key(number, row_sha256, name_sha256, state, device, audit) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -82,11 +84,12 @@ Result<std::int64_t> Store::import_keys(const std::vector<PoolImport>& rows, std
 
 Result<std::vector<PoolKey>> Store::keys_where(std::string_view condition, std::initializer_list<Arg> args) {
   std::vector<PoolKey> out;
-  TRY(db_.each(fmt::format("SELECT number, state, pool_key.device, time, row_sha256, name_sha256 FROM pool_key "
+  TRY(db_.each(fmt::format("SELECT number, state, pool_key.device, time, row_sha256, name_sha256, event, audit.device FROM pool_key "
                            "JOIN audit ON seq = pool_key.audit {} ORDER BY number",
                            condition),
                args, [&](const Row& row) {
-                 PoolKey key{row.integer(0), state_named(row.text(1)), row.text(2), row.text(3), {}};
+                 PoolKey key{row.integer(0), state_named(row.text(1)), row.text(2), row.text(3), {}, {}};
+                 if (row.text(6) == "key_released") key.freed_from = row.text(7);
                  Bytes whole = row.blob(4), name = row.blob(5);
                  if (whole.size() == key.digests.row.size()) std::copy(whole.begin(), whole.end(), key.digests.row.begin());
                  if (name.size() == key.digests.name.size()) std::copy(name.begin(), name.end(), key.digests.name.begin());
@@ -194,6 +197,22 @@ Result<void> Store::trust_key(std::int64_t number, std::string_view why) {
     return fail(refused(fmt::format("key {} may be on a board that nobody knows", number), "QUARANTINED, of no device",
                         "It can only be retired: `espmint keys retire`"));
   return move_key(number, {KeyState::quarantined}, KeyState::exposed, "key_trusted", {{"why", escape_controls(why)}});
+}
+
+Result<void> Store::suspect_key(std::int64_t number, const std::string& device, std::string_view why) {
+  TRY(Change change, Change::begin(*this));
+  TRY(find_key(number, {KeyState::available}, "QUARANTINED"));
+  TRY(auto audit, change.log("key_suspected", device, {{"key", number}, {"why", escape_controls(why)}}));
+  TRY(db_.run("UPDATE pool_key SET state = 'QUARANTINED', device = ?2, audit = ?3 WHERE number = ?1", {number, device, audit}));
+  return change.commit();
+}
+
+Result<std::vector<std::int64_t>> Store::suspected_keys() {
+  std::vector<std::int64_t> out;
+  TRY(db_.each("SELECT pool_key.number FROM audit, json_each(audit.detail, '$.suspected') AS suspect "
+               "JOIN pool_key ON pool_key.number = suspect.value WHERE event = 'keys_imported' AND state = 'QUARANTINED' AND pool_key.device = ''",
+               {}, [&](const Row& row) { out.push_back(row.integer(0)); }));
+  return out;
 }
 
 Result<void> Store::acquit_key(std::int64_t number, std::string_view why) {

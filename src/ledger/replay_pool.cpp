@@ -20,6 +20,7 @@ constexpr std::array key_steps{
     KeyStep{"key_exposed", "RESERVED", "EXPOSED"},             KeyStep{"key_written", "EXPOSED", "WRITTEN"},
     KeyStep{"key_verified", "WRITTEN", "VERIFIED"},            KeyStep{"key_quarantined", "EXPOSED WRITTEN", "QUARANTINED"},
     KeyStep{"key_trusted", "QUARANTINED", "EXPOSED"},          KeyStep{"key_bound", "VERIFIED QUARANTINED", "VERIFIED"},
+    KeyStep{"key_suspected", "AVAILABLE", "QUARANTINED"},
     KeyStep{"key_acquitted", "QUARANTINED", "AVAILABLE"},
     KeyStep{"key_retired", "AVAILABLE QUARANTINED", "RETIRED"},
 };
@@ -60,6 +61,8 @@ std::string Replay::key_step(const AuditRow& row, const json& detail) {
       if (std::string why = put_board(board, detail, row.device_id, "", row.sequence); !why.empty()) return why;
       key.device = row.device_id;
       key.board = board;
+    } else if (step.event == "key_suspected") {
+      key.device = row.device_id;
     } else if (row.device_id != key.device) {
       return fmt::format("key {} is {}'s", number, key.device);
     }

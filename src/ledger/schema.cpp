@@ -197,7 +197,7 @@ CREATE TRIGGER pool_key_is_itself BEFORE UPDATE ON pool_key
   WHEN NEW.number <> OLD.number OR NEW.row_sha256 <> OLD.row_sha256 OR NEW.name_sha256 <> OLD.name_sha256
   BEGIN SELECT RAISE(ABORT, 'what a key is, is written once'); END;
 CREATE TRIGGER pool_key_never_returns BEFORE UPDATE ON pool_key
-  WHEN NOT ((OLD.state = 'AVAILABLE' AND NEW.state IN ('RESERVED', 'RETIRED'))
+  WHEN NOT ((OLD.state = 'AVAILABLE' AND NEW.state IN ('RESERVED', 'RETIRED', 'QUARANTINED'))
          OR (OLD.state = 'RESERVED' AND NEW.state IN ('AVAILABLE', 'EXPOSED'))
          OR (OLD.state = 'EXPOSED' AND NEW.state IN ('WRITTEN', 'QUARANTINED'))
          OR (OLD.state = 'WRITTEN' AND NEW.state IN ('VERIFIED', 'QUARANTINED'))

@@ -92,6 +92,8 @@ class Store final : public Ledger {
   Result<void> mark_key_verified(std::int64_t number, const KeyEvidence&) override;
   Result<void> quarantine_key(std::int64_t number, std::string_view why) override;
   Result<void> trust_key(std::int64_t number, std::string_view why) override;
+  Result<void> suspect_key(std::int64_t number, const std::string& device, std::string_view why) override;
+  Result<std::vector<std::int64_t>> suspected_keys() override;
   Result<void> acquit_key(std::int64_t number, std::string_view why) override;
   Result<void> bind_key(std::int64_t number, const BoardIdentity&, const std::string& device_id) override;
   Result<void> retire_key(std::int64_t number, std::string_view by, std::string_view why) override;

@@ -438,7 +438,7 @@ Task<void> BoardRun::settle(Result<void> end) {
                      : written_ && fault && fault->code == Code::no_reset_lines ? Verdict::written
                      : fault && fault->code == Code::key_unproven               ? Verdict::written
                      : key_ && key_->state == KeyState::quarantined             ? Verdict::quarantined
-                     : fault && fault->code == Code::board_held                 ? Verdict::held
+                     : fault && (fault->code == Code::board_held || fault->code == Code::board_provisioned) ? Verdict::held
                                                                               : Verdict::failed;
   if (outcome_.verdict == Verdict::written) {
     // It cannot be reset: whoever comes next finds it at the speed that everybody starts with.

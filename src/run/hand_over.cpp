@@ -88,7 +88,7 @@ Task<Result<void>> BoardRun::admit_key() {
       TRY(station.ledger.release_key(*next, "its row could not be marked"));
       return fail(std::move(marked.error()));
     }
-    return PoolKey{*next, KeyState::reserved, id, {}, {}};
+    return PoolKey{*next, KeyState::reserved, id, {}, {}, {}};
   };
   CO_TRY(PoolKey reserved, co_await on_pool(station_.ledger_pool, std::move(reserve)));
   key_ = std::move(reserved);
@@ -186,10 +186,12 @@ Task<Result<void>> BoardRun::judge_key(const Greeting& heard, const std::vector<
     key_->state = KeyState::written;
   }
   if (heard.values.empty()) {
-    if (key_->state == KeyState::verified) co_return ok();
     if (!keys.nvs_space.empty()) {
       bool held = false;
       CO_TRY(held, co_await nvs_holds_key(fields));
+      if (!held && key_->state == KeyState::verified)
+        co_return fail(held_with(fmt::format("this board was VERIFIED with key {} on {}, but its NVS holds another", key_->number, key_->when), {},
+                                 "Put it aside for whoever answers for the line"));
       if (!held) {
         CO_TRY(co_await quarantine_key("its NVS does not hold what was sent"));
         Fault differs{Code::key_not_stored, Remedy::refuse, "the board's NVS does not hold the key as it was sent"};
