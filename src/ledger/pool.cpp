@@ -239,7 +239,7 @@ Result<std::optional<PoolKey>> Store::key_with_name(const Sha256& name) {
 }
 
 Result<std::vector<PoolKey>> Store::keys_of(const std::string& device_id) {
-  return keys_where("WHERE pool_key.device = ?1 AND state <> 'RETIRED'", {device_id});
+  return keys_where("WHERE pool_key.device = ?1 AND pool_key.device <> '' AND state <> 'RETIRED'", {device_id});
 }
 
 Result<std::vector<PoolKey>> Store::pool_keys(std::int64_t first, std::int64_t count) {

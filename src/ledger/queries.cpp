@@ -74,7 +74,7 @@ Result<std::vector<DeviceRecord>> Store::devices_where(std::string_view conditio
       "LEFT JOIN audit ON seq = coalesce(identity.audit, "
       "  (SELECT max(past.audit) FROM identity AS past WHERE past.board = board.number), board.audit) "
       "LEFT JOIN pool_key ON pool_key.number = (SELECT max(own.number) FROM pool_key AS own "
-      "  WHERE own.device = board.device_id AND own.state <> 'RETIRED') "
+      "  WHERE own.device = board.device_id AND own.device <> '' AND own.state <> 'RETIRED') "
       "LEFT JOIN run ON run.number = (SELECT max(last.number) FROM run AS last WHERE last.mac = board.mac "
       "  AND last.chip = board.chip AND last.unique_id = board.unique_id AND last.flash_id = board.flash_id) "
       "WHERE {} ORDER BY board.number",
