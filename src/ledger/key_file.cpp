@@ -310,7 +310,7 @@ Result<void> KeyFile::write(const std::string& text) {
   std::string previous = path_.string() + ".prev", link = previous + ".new";
   ::unlink(link.c_str());
   if (::link(path_.c_str(), link.c_str()) == 0 && ::rename(link.c_str(), previous.c_str()) != 0) ::unlink(link.c_str());
-  const Stamp read = stamp_;
+  const Stamp read = std::exchange(stamp_, Stamp{});  // where writing fails, the rows in memory are of no file: read anew
   TRY(write_file(path_, as_bytes(text), FileMode::owner_only));
   wipe_text(text_);
   text_ = text;

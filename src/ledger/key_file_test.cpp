@@ -1,8 +1,10 @@
 // A user's keys.csv beside the ledger: what it imports, what it writes, and what an edited file means.
 #include "ledger/key_file.hpp"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <csignal>
 #include <fstream>
 
 #include "ledger/test_ledger.hpp"
@@ -141,6 +143,27 @@ TEST_F(Keys, AMarkThatSomebodyTookAwayComesBack) {
   EXPECT_EQ(now(), marked);
   put("u2,n2,available\nu1,n1,available\n");
   EXPECT_EQ(*must(file.next()), 2) << "sorted anew, and the first key is still used";
+}
+
+TEST_F(Keys, AMarkThatCouldNotBeWrittenSpoilsNoLaterOne) {
+  put("u1,n1\nu2,n2\nu3,n3\n");
+  KeyFile file = opened();
+  const std::string before = now();
+  must(ledger->reserve_key(1, board_of(1), id_of(1), std::nullopt));
+  must(ledger->reserve_key(3, board_of(3), id_of(3), std::nullopt));
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+  auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit tiny{16, limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &tiny), 0);
+  auto refused = file.mark(1);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(fault_of(std::move(refused)).code, Code::disk_full);
+  EXPECT_EQ(now(), before) << "old or new, never half";
+  must(file.mark(3));
+  EXPECT_TRUE(now().starts_with("u1,n1,Provisioned,RESERVED,24d7eb000001,")) << now();
+  EXPECT_NE(now().find("\nu2,n2,available\nu3,n3,Provisioned,RESERVED,24d7eb000003,"), std::string::npos) << now();
 }
 
 TEST_F(Keys, AMarkThatSomebodyElseMadeIsObeyed) {
