@@ -199,6 +199,18 @@ void VirtualPorts::swap(const std::string& name, const Mac& mac, bool keep_flash
   plug(name);
 }
 
+void VirtualPorts::power(const std::string& name, bool on) {
+  Socket& place = socket(name);
+  place.board->power(clock_.now().time_since_epoch(), on);
+  place.bell.ring();
+}
+
+void VirtualPorts::replace(const std::string& name, const Mac& mac, bool keep_flash) {
+  Socket& place = socket(name);
+  place.board->swap(clock_.now().time_since_epoch(), mac, keep_flash);
+  place.bell.ring();
+}
+
 Task<Result<std::unique_ptr<Port>>> VirtualPorts::open(const std::string& name) {
   auto found = sockets_.find(name);
   if (found == sockets_.end() || !found->second->board->plugged()) {

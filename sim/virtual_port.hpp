@@ -28,6 +28,9 @@ class VirtualPorts final : public PortOpener, public PortWatcher {
   void unplug(const std::string& name);
   void plug(const std::string& name);
   void swap(const std::string& name, const Mac&, bool keep_flash = false);
+  /// In a fixture, whose adapter stays: the board's supply; another board while it is off.
+  void power(const std::string& name, bool on);
+  void replace(const std::string& name, const Mac&, bool keep_flash = false);
 
   Task<Result<std::unique_ptr<Port>>> open(const std::string& name) override;
   Task<PortEvent> next() override;

@@ -12,14 +12,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Passes everything on and counts what is written.
-class CountingPort final : public Port {
+/// Passes everything on, once the tap has seen it.
+class TappedPort final : public Port {
  public:
-  CountingPort(std::unique_ptr<Port> next, std::function<void()> before_write) : next_(std::move(next)), before_write_(std::move(before_write)) {}
+  TappedPort(std::unique_ptr<Port> next, WireTap& tap) : next_(std::move(next)), tap_(tap) {}
   Task<Result<std::size_t>> read_some(ByteSpan into, Instant deadline) override { return next_->read_some(into, deadline); }
   Task<Result<void>> write(ByteView bytes, Instant deadline) override {
-    if (before_write_) before_write_();
-    return next_->write(bytes, deadline);
+    auto cut = tap_.on_write(next_->name(), bytes);
+    if (!cut) co_return co_await next_->write(bytes, deadline);
+    const std::size_t before = std::min(*cut, bytes.size());
+    if (before > 0) CO_TRY(co_await next_->write(bytes.first(before), deadline));
+    tap_.when_cut(next_->name());
+    co_return co_await next_->write(bytes.subspan(before), deadline);
   }
   Task<Result<void>> set_baud(Baud baud) override { return next_->set_baud(baud); }
   Task<Result<void>> set_dtr(bool on) override { return next_->set_dtr(on); }
@@ -32,8 +36,10 @@ class CountingPort final : public Port {
 
  private:
   std::unique_ptr<Port> next_;
-  std::function<void()> before_write_;
+  WireTap& tap_;
 };
+
+constexpr std::uint32_t workshop_flash = 2 * 1024 * 1024;
 
 Plan lean_plan(const std::string& app) {
   sim::FirmwareOptions options;
@@ -51,6 +57,23 @@ Plan lean_plan(const std::string& app) {
   return *make_plan(recipe, std::move(*set));
 }
 
+/// The stub is data that set-up fetches; without it the ROM's own path is tested.
+StubLibrary stubs_there() {
+  StubLibrary out;
+  if (auto json = read_file(fs::path{ESPMINT_SOURCE_DIR} / "stub/node_modules/esptool-js/lib/targets/stub_flasher/esp32.json"))
+    out[ChipId::esp32] = std::make_shared<const StubImage>(*parse_stub(*json));
+  return out;
+}
+
+WriteFormat format_of(const Plan& plan, const StubLibrary& stubs) {
+  return WriteFormat::of(stubs.empty() ? Speaker::rom : Speaker::stub, *plan.chip);
+}
+
+Task<> prepare_all(FirmwarePreparer& firmware, WriteFormat format, std::uint32_t flash_size) {
+  auto ready = co_await firmware.for_board(format, flash_size);
+  if (!ready) throw std::runtime_error(describe(ready.error()));
+}
+
 Task<> drive(Line& line, FirmwarePreparer& firmware, WriteFormat format, LineSummary& summary) {
   co_await firmware.prepare(format);
   summary = co_await line.run();
@@ -66,12 +89,44 @@ Task<> interrupt_after(Clock& clock, Line& line, Duration limit, std::shared_ptr
 
 }  // namespace
 
-Task<Result<std::unique_ptr<Port>>> CountingOpener::open(const std::string& name) {
+Task<Result<std::unique_ptr<Port>>> TappedOpener::open(const std::string& name) {
   CO_TRY(std::unique_ptr<Port> port, co_await next_.open(name));
-  co_return std::unique_ptr<Port>{std::make_unique<CountingPort>(std::move(port), before_write_)};
+  co_return std::unique_ptr<Port>{std::make_unique<TappedPort>(std::move(port), tap_)};
 }
 
-Bench::Bench(Seed seed, fs::path keep, const BenchKeys& keys) : plan(lean_plan(keys.app)), folder_(std::move(keep)), seed_(seed.number) {
+/// Before the test's own tap: the call that most tests need only.
+class Bench::Tap final : public WireTap {
+ public:
+  explicit Tap(Bench& bench) : bench_(bench) {}
+  std::optional<std::size_t> on_write(const std::string& slot, ByteView bytes) override {
+    if (bench_.before_write) bench_.before_write();
+    return bench_.tap ? bench_.tap->on_write(slot, bytes) : std::nullopt;
+  }
+  void when_cut(const std::string& slot) override { bench_.tap->when_cut(slot); }
+
+ private:
+  Bench& bench_;
+};
+
+Workshop::Workshop(const BenchKeys& keys, bool identity)
+    : pool(make_inline_pool()), plan(lean_plan(keys.app)), stubs(stubs_there()), firmware(plan, *pool) {
+  if (!identity) plan.identity.reset();
+  std::string name = fs::temp_directory_path() / "espmint-workshop-XXXXXX";
+  folder = mkdtemp(name.data());
+  VirtualLoop loop;
+  auto made = LocalCa::init(folder, "Bench CA", loop.wall());
+  if (!made) throw std::runtime_error(describe(made.error()));
+  ca.emplace(std::move(*made));
+  loop.run(prepare_all(firmware, format_of(plan, stubs), workshop_flash));
+}
+
+Workshop::~Workshop() {
+  std::error_code ignored;
+  fs::remove_all(folder, ignored);
+}
+
+Bench::Bench(Seed seed, fs::path keep, const BenchKeys& keys, Workshop* workshop)
+    : plan(workshop ? workshop->plan : lean_plan(keys.app)), folder_(std::move(keep)), workshop_(workshop), seed_(seed.number) {
   if (folder_.empty()) {
     std::string name = fs::temp_directory_path() / "espmint-bench-XXXXXX";
     folder_ = mkdtemp(name.data());
@@ -83,18 +138,19 @@ Bench::Bench(Seed seed, fs::path keep, const BenchKeys& keys) : plan(lean_plan(k
   }
   entropy_ = make_seeded_entropy(seed.number);
   pool_ = make_inline_pool();
-  auto found = LocalCa::open(folder_ / "ca", loop.wall());
-  if (!found) found = LocalCa::init(folder_ / "ca", "Bench CA", loop.wall());
-  ca_.emplace(std::move(*found));
+  if (workshop_) {
+    ca_ = &*workshop_->ca;
+  } else {
+    auto found = LocalCa::open(folder_ / "ca", loop.wall());
+    if (!found) found = LocalCa::init(folder_ / "ca", "Bench CA", loop.wall());
+    ca_ = &own_ca_.emplace(std::move(*found));
+  }
   cloud_ = std::make_unique<LocalCloud>(*ca_);
   reopen_ledger();
   ports_ = std::make_unique<sim::VirtualPorts>(loop);
-  counting_ = std::make_unique<CountingOpener>(*ports_, [this] {
-    if (before_write) before_write();
-  });
-  // The stub is data that set-up fetches; without it the ROM's own path is tested.
-  if (auto json = read_file(fs::path{ESPMINT_SOURCE_DIR} / "stub/node_modules/esptool-js/lib/targets/stub_flasher/esp32.json"))
-    stubs_[ChipId::esp32] = std::make_shared<const StubImage>(*parse_stub(*json));
+  own_tap_ = std::make_unique<Tap>(*this);
+  tapped_ = std::make_unique<TappedOpener>(*ports_, *own_tap_);
+  stubs_ = workshop_ ? workshop_->stubs : stubs_there();
   options.use_stub = !stubs_.empty();
 }
 
@@ -110,16 +166,16 @@ void Bench::reopen_ledger() {
   ledger_ = std::move(*opened);
 }
 
-sim::Board& Bench::plug_in(const std::string& slot, sim::BoardOptions board, bool dirty) {
+sim::Board& Bench::plug_in(const std::string& slot, sim::BoardOptions board, bool dirty, ByteCount flash) {
   board.mac = Mac{{0x24, 0xd7, 0xeb, 0x00, static_cast<std::uint8_t>(seed_), static_cast<std::uint8_t>(++plugged_)}};
   board.seed = seed_ + plugged_;
-  return ports_->add(slot, std::move(board), 4_MiB, dirty);
+  return ports_->add(slot, std::move(board), flash, dirty);
 }
 
 LineSummary Bench::run(LineOptions line_options, Duration limit) { return run(std::move(line_options), [](VirtualLoop&) -> Task<> { co_return; }(loop), limit); }
 
 LineSummary Bench::run(LineOptions line_options, Task<> hands, Duration limit) {
-  FirmwarePreparer firmware{plan, *pool_};
+  FirmwarePreparer firmware = workshop_ ? workshop_->firmware : FirmwarePreparer{plan, *pool_};
   std::optional<KeyFile> keys;
   if (plan.keys) {
     auto opened = KeyFile::open(plan.keys->csv, *ledger_, {.holder = "test"});
@@ -127,13 +183,15 @@ LineSummary Bench::run(LineOptions line_options, Task<> hands, Duration limit) {
     keys.emplace(std::move(*opened));
   }
   Station station{loop, *entropy_, *pool_, *pool_, *ledger_, *cloud_, listener, stubs_, plan, firmware, options, keys ? &*keys : nullptr};
-  Line line{loop, station, *counting_, nullptr, listener, std::move(line_options)};
+  Line line{loop, station, *tapped_, nullptr, listener, std::move(line_options)};
+  line_ = &line;
   LineSummary summary;
   auto over = std::make_shared<bool>(false);
   loop.spawn(std::move(hands));
   loop.spawn(interrupt_after(loop, line, limit, over));
   loop.run(drive(line, firmware, WriteFormat::of(options.use_stub ? Speaker::stub : Speaker::rom, *plan.chip), summary));
   *over = true;
+  line_ = nullptr;
   return summary;
 }
 

@@ -32,24 +32,40 @@ struct Seed {
 class Listener final : public LineObserver {
  public:
   std::function<void(const std::string& slot, Step)> when_step;
+  std::function<void(const std::string& slot, const BoardInfo&)> when_board;
+  std::function<void(const std::string& slot, const RunOutcome&)> when_done;
   std::map<std::string, std::vector<RunOutcome>> done;
   std::vector<std::string> notes;
   void on_step(const std::string& slot, Step step) override {
     if (when_step) when_step(slot, step);
   }
-  void on_done(const std::string& slot, const RunOutcome& outcome) override { done[slot].push_back(outcome); }
+  void on_board(const std::string& slot, const BoardInfo& board) override {
+    if (when_board) when_board(slot, board);
+  }
+  void on_done(const std::string& slot, const RunOutcome& outcome) override {
+    done[slot].push_back(outcome);
+    if (when_done) when_done(slot, outcome);
+  }
   void on_note(const std::string&, const std::string& text) override { notes.push_back(text); }
 };
 
-/// Fails or stops at the n-th write to any port.
-class CountingOpener final : public PortOpener {
+/// Stands between the line and its ports and sees every write.
+class WireTap {
  public:
-  CountingOpener(PortOpener& next, std::function<void()> before_write) : next_(next), before_write_(std::move(before_write)) {}
+  virtual ~WireTap() = default;
+  /// How many bytes of it pass before when_cut() is called; nothing: all of them, and it is not called.
+  virtual std::optional<std::size_t> on_write(const std::string& slot, ByteView) = 0;
+  virtual void when_cut(const std::string& slot) = 0;
+};
+
+class TappedOpener final : public PortOpener {
+ public:
+  TappedOpener(PortOpener& next, WireTap& tap) : next_(next), tap_(tap) {}
   Task<Result<std::unique_ptr<Port>>> open(const std::string& name) override;
 
  private:
   PortOpener& next_;
-  std::function<void()> before_write_;
+  WireTap& tap_;
 };
 
 /// For lines that hand out keys of a pool: what the firmware does, and the user's file.
@@ -58,13 +74,29 @@ struct BenchKeys {
   std::string csv;  // the file's text, where there is none yet
 };
 
+/// What is the same for thousands of benches and takes longer to make than one of them: firmware, compressed and framed,
+/// the stub, a CA. It must outlive them.
+struct Workshop {
+  Workshop(const BenchKeys&, bool identity);
+  ~Workshop();
+  Workshop(const Workshop&) = delete;
+  Workshop& operator=(const Workshop&) = delete;
+
+  std::unique_ptr<Pool> pool;
+  Plan plan;
+  StubLibrary stubs;
+  FirmwarePreparer firmware;
+  std::filesystem::path folder;
+  std::optional<LocalCa> ca;
+};
+
 class Bench {
  public:
-  explicit Bench(Seed, std::filesystem::path keep = {}, const BenchKeys& keys = {});
+  explicit Bench(Seed, std::filesystem::path keep = {}, const BenchKeys& keys = {}, Workshop* = nullptr);
   ~Bench();
 
   /// A board in its own slot. Boards are small, so that a shift passes at once: 64 KiB of firmware, 16 KiB of identity.
-  sim::Board& plug_in(const std::string& slot, sim::BoardOptions options = {}, bool dirty = false);
+  sim::Board& plug_in(const std::string& slot, sim::BoardOptions options = {}, bool dirty = false, ByteCount flash = 4_MiB);
   ByteSpan flash(const std::string& slot) { return ports_->flash(slot); }
   sim::VirtualPorts& ports() { return *ports_; }
 
@@ -72,6 +104,10 @@ class Bench {
   LineSummary run(LineOptions options, Duration limit = std::chrono::minutes{5});
   /// As run(), with `hands` working beside it: unplugging, swapping, after virtual time.
   LineSummary run(LineOptions options, Task<> hands, Duration limit = std::chrono::minutes{5});
+  /// As an operator's first Ctrl-C, while run() goes on.
+  void interrupt() const {
+    if (line_) line_->interrupt();
+  }
 
   /// The keys' file as it is now.
   [[nodiscard]] std::filesystem::path csv() const { return folder_ / "keys.csv"; }
@@ -86,6 +122,7 @@ class Bench {
   StationOptions options;
   Plan plan;
   std::function<void()> before_write;
+  WireTap* tap = nullptr;
   const LocalCa& ca() const { return *ca_; }
   const std::filesystem::path& folder() const { return folder_; }
 
@@ -94,12 +131,17 @@ class Bench {
   bool remove_ = false;
   std::unique_ptr<Entropy> entropy_;
   std::unique_ptr<Pool> pool_;
-  std::optional<LocalCa> ca_;
+  std::optional<LocalCa> own_ca_;
+  LocalCa* ca_ = nullptr;
   std::unique_ptr<LocalCloud> cloud_;
   std::unique_ptr<Ledger> ledger_;
   std::unique_ptr<sim::VirtualPorts> ports_;
-  std::unique_ptr<CountingOpener> counting_;
+  class Tap;
+  std::unique_ptr<Tap> own_tap_;
+  std::unique_ptr<TappedOpener> tapped_;
   StubLibrary stubs_;
+  Workshop* workshop_ = nullptr;
+  Line* line_ = nullptr;
   unsigned plugged_ = 0;
   std::uint64_t seed_;
 };

@@ -1,0 +1,304 @@
+#include "tests/swarm/life.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <bit>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+
+#include "io/event.hpp"
+#include "tests/swarm/watchers.hpp"
+
+namespace espmint::swarm {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+constexpr auto patience = 100s;        // of whoever waits for a verdict
+constexpr auto longest_life = 3h, between_lives = 5h;
+constexpr std::size_t longest_key_write = 2048;  // no write that carries a key is larger
+
+class Shop final : public WireTap {
+ public:
+  Shop(const Story& story, const Life& life, World& world, Bench& bench)
+      : story_(story), life_(life), world_(world), bench_(bench), slots_(story.slots) {
+    for (std::size_t n = 0; n < slots_.size(); ++n) {
+      slots_[n].name = std::string(1, static_cast<char>('a' + n));
+      sim::BoardOptions options;
+      options.faults.seed = story.seed * 8 + n;
+      options.faults.lose_one_of = life.quiet ? 0 : story.lose_one_of;
+      bench_.plug_in(slots_[n].name, options, false, 2_MiB);
+      bench_.ports().unplug(slots_[n].name);
+    }
+    bench_.tap = this;
+    bench_.listener.when_step = [this](const std::string& name, Step step) {
+      if (step == Step::hand_over) slot(name).handing_over = handing_over_ = true;
+    };
+    bench_.listener.when_board = [this](const std::string&, const BoardInfo&) {
+      world_.admitted = true;
+      ++world_.provisionings;
+    };
+    bench_.listener.when_done = [this](const std::string& name, const RunOutcome& outcome) { see(slot(name), outcome); };
+    set_ledger_crash_hook([this](std::string_view) { point(); });
+  }
+
+  [[nodiscard]] std::vector<std::string> names() const {
+    std::vector<std::string> out;
+    for (const Slot& slot : slots_) out.push_back(slot.name);
+    return out;
+  }
+
+  /// Everybody's hands; the life is over when all are done.
+  Task<> work() {
+    for (std::size_t n = 0; n < slots_.size(); ++n) bench_.loop.spawn(serve(n));
+    if (life_.wall_jump_seconds != 0) bench_.loop.spawn(set_the_clock());
+    if (life_.second_station) bench_.loop.spawn(try_a_second_station());
+    co_return;
+  }
+
+  void save() {
+    for (Slot& slot : slots_) save(slot);
+  }
+
+  std::optional<std::size_t> on_write(const std::string& name, ByteView bytes) override {
+    point();
+    Slot& at = slot(name);
+    const std::uint64_t count = at.handing_over ? at.writes++ : 0;
+    bool strikes_now = due(at, Moment::From::hand_over) && at.handing_over && count >= at.visit->when.count;
+    if (strikes_now) return 0;
+    const std::uint64_t keys = bytes.size() <= longest_key_write && at.board ? keys_in(story_, as_text(bytes)) : 0;
+    if (keys == 0) return std::nullopt;
+    sent(at, keys);
+    if (life_.stop.at == Stop::At::secret) return life_.stop.count;
+    if (due(at, Moment::From::secret)) return at.visit->when.count;
+    return std::nullopt;
+  }
+
+  void when_cut(const std::string& name) override {
+    if (life_.stop.at == Stop::At::secret) stop();
+    strike(slot(name));
+  }
+
+ private:
+  struct Slot {
+    std::string name;
+    std::optional<std::size_t> board;
+    const Visit* visit = nullptr;
+    bool handing_over = false, struck = false, judged = false, fresh_and_alone = false;
+    std::uint64_t writes = 0;
+    std::unique_ptr<Event> changed;
+  };
+
+  Slot& slot(const std::string& name) { return slots_[static_cast<std::size_t>(name[0] - 'a')]; }
+  static bool due(const Slot& slot, Moment::From from) {
+    return slot.visit && slot.visit->harm != Harm::none && !slot.struck && slot.visit->when.from == from;
+  }
+
+  [[noreturn]] void stop() {
+    save();
+    _exit(stopped_here);
+  }
+
+  void point() {
+    bool counts = life_.stop.at == Stop::At::point || (life_.stop.at == Stop::At::hand_over && handing_over_);
+    if (counts && points_++ >= life_.stop.count) stop();
+  }
+
+  // ---- what is seen
+
+  std::string where(const Slot& at) const { return fmt::format("board {} in slot {}", device_of(story_, *at.board), at.name); }
+
+  /// Before the first byte of it leaves.
+  void sent(Slot& at, std::uint64_t keys) {
+    const std::size_t device = device_of(story_, *at.board);
+    for (std::size_t board = 0; board < story_.boards.size(); ++board) {
+      const World::Board& other = world_.boards[board];
+      if (device_of(story_, board) != device && ((other.sent | other.held) & keys))
+        world_.accuse(rule::one_board_per_key, fmt::format("{} is sent a key that board {} has", where(at), board));
+    }
+    World::Board& board = world_.boards[*at.board];
+    board.sent |= keys;
+    if (std::popcount(board.sent) > 1) world_.accuse(rule::one_key_per_board, fmt::format("{} is sent a second key", where(at)));
+    const int key = std::countr_zero(keys);
+    auto known = bench_.ledger().pool_keys(key, 1);
+    bool written_before = known && known->front().state != KeyState::available && known->front().state != KeyState::reserved &&
+                          known->front().device == to_string(story_.boards[*at.board]);
+    if (!written_before) world_.accuse(rule::write_ahead, fmt::format("{} is sent key {}, which the ledger does not say", where(at), key));
+    std::vector<FileRow> rows = read_rows(story_, bench_.csv());
+    if (static_cast<std::size_t>(key) > rows.size() || rows[static_cast<std::size_t>(key - 1)].available)
+      world_.accuse(rule::careful_file, fmt::format("{} is sent key {}, which the file offers", where(at), key));
+  }
+
+  void see(Slot& at, const RunOutcome& outcome) {
+    ++world_.verdicts;
+    save(at);
+    std::string said = outcome.fault ? describe(*outcome.fault) : std::string{};
+    if (said.find(secret_mark) != std::string::npos) world_.accuse(rule::secrecy, "a key is in a fault's text");
+    for (const std::string& note : bench_.listener.notes)
+      if (note.find(secret_mark) != std::string::npos) world_.accuse(rule::secrecy, "a key is in a note");
+    if (outcome.verdict == Verdict::verified) {
+      ++world_.verified;
+      see_green(at, outcome);
+    } else if (life_.quiet && at.board && at.fresh_and_alone && outcome.fault && outcome.fault->code != Code::pool_exhausted) {
+      world_.accuse(rule::progress, fmt::format("{}, new and undisturbed, is not VERIFIED: {}", where(at), said));
+    }
+    at.judged = true;
+    at.changed->set();
+  }
+
+  /// Green may only be what the board itself holds.
+  void see_green(const Slot& at, const RunOutcome& outcome) {
+    if (!outcome.board) return;
+    bool there = false;
+    for (std::size_t board = 0; board < story_.boards.size(); ++board) {
+      if (story_.boards[board] != outcome.board->mac) continue;
+      std::string_view nvs = as_text(ByteView{world_.boards[board].low}.subspan(nvs_at, nvs_bytes));
+      for (int key = 1; key <= story_.keys; ++key) there = there || holds_whole_key(story_, nvs, key);
+    }
+    if (!there) world_.accuse(rule::honest_green, fmt::format("slot {} is green for {}, which holds no key", at.name, to_string(outcome.board->mac)));
+  }
+
+  // ---- what is done
+
+  void save(Slot& at) {
+    if (!at.board) return;
+    World::Board& board = world_.boards[*at.board];
+    ByteSpan flash = bench_.flash(at.name);
+    std::copy_n(flash.begin(), low_flash, board.low.begin());
+    if (story_.identity) std::copy_n(flash.begin() + storage_at, storage_bytes, board.storage.begin());
+    board.held |= keys_in(story_, as_text(ByteView{board.low}.subspan(nvs_at, nvs_bytes)));
+  }
+
+  void load(Slot& at, std::size_t board) {
+    ByteSpan flash = bench_.flash(at.name);
+    std::copy_n(world_.boards[board].low.begin(), low_flash, flash.begin());
+    if (story_.identity) std::copy_n(world_.boards[board].storage.begin(), storage_bytes, flash.begin() + storage_at);
+    at.board = board;
+  }
+
+  [[nodiscard]] bool is_free(std::size_t board) const {
+    return std::ranges::none_of(slots_, [board](const Slot& slot) { return slot.board == board; });
+  }
+
+  /// Harm's first half, at its moment; the second is the operator's.
+  void strike(Slot& at) {
+    if (at.struck) return;
+    at.struck = true;
+    save(at);
+    switch (at.visit->harm) {
+      case Harm::none: return;
+      case Harm::pulled:
+      case Harm::pulled_and_back: bench_.ports().unplug(at.name); break;
+      case Harm::browned_out:
+      case Harm::swapped_in_the_fixture: bench_.ports().power(at.name, false); break;
+    }
+    at.changed->set();
+  }
+
+  Task<> wait(Slot& at, Duration at_most) {
+    using namespace boost::asio::experimental::awaitable_operators;
+    co_await (at.changed->wait() || bench_.loop.sleep_for(at_most));
+    at.changed = std::make_unique<Event>();
+  }
+
+  Task<> serve(std::size_t n) {
+    ++busy_;
+    Slot& at = slots_[n];
+    at.changed = std::make_unique<Event>();
+    for (const Visit& visit : life_.visits) {
+      if (visit.slot == n && is_free(visit.board)) co_await serve_visit(at, visit);
+    }
+    if (--busy_ == 0) bench_.interrupt();
+  }
+
+  Task<> serve_visit(Slot& at, const Visit& visit) {
+    at.visit = &visit;
+    at.handing_over = at.struck = at.judged = false;
+    at.writes = 0;
+    bool alone = std::ranges::count(story_.boards, story_.boards[visit.board]) == 1;
+    at.fresh_and_alone = alone && !world_.boards[visit.board].met && able() && visit.harm == Harm::none;
+    world_.boards[visit.board].met = true;
+    bench_.ports().replace(at.name, story_.boards[visit.board], true);
+    load(at, visit.board);
+    bench_.ports().plug(at.name);
+    if (due(at, Moment::From::plugged)) {
+      co_await wait(at, std::chrono::milliseconds{visit.when.count});
+      if (!at.judged) strike(at);
+    }
+    if (!at.judged && !at.struck) co_await wait(at, patience);
+    if (at.struck && !at.judged) co_await undo(at, visit);
+    co_await bench_.loop.sleep_for(200ms);
+    save(at);
+    bench_.ports().unplug(at.name);
+    bench_.ports().power(at.name, true);
+    at.board.reset();
+    at.visit = nullptr;
+    co_await bench_.loop.sleep_for(std::chrono::milliseconds{visit.pause_ms});
+  }
+
+  /// Harm's second half.
+  Task<> undo(Slot& at, const Visit& visit) {
+    if (visit.harm == Harm::pulled) co_return;
+    co_await bench_.loop.sleep_for(400ms);
+    if (visit.harm == Harm::pulled_and_back) bench_.ports().plug(at.name);
+    if (visit.harm == Harm::swapped_in_the_fixture && is_free(visit.other)) {
+      save(at);
+      world_.boards[visit.other].met = true;
+      at.fresh_and_alone = false;
+      bench_.ports().replace(at.name, story_.boards[visit.other], true);
+      load(at, visit.other);
+    }
+    bench_.ports().power(at.name, true);
+    at.judged = false;
+    co_await wait(at, patience);
+  }
+
+  [[nodiscard]] bool able() const { return story_.app != "forgetful" && story_.app != "mute"; }
+
+  Task<> set_the_clock() {
+    co_await bench_.loop.sleep_for(3s);
+    bench_.loop.shift_wall(std::chrono::seconds{life_.wall_jump_seconds});
+  }
+
+  /// It must be refused whatever it tries first.
+  Task<> try_a_second_station() {
+    co_await bench_.loop.sleep_for(5s);
+    VirtualLoop its_clock;
+    if (Ledger::open(bench_.folder() / "ledger", {LedgerOptions::Mode::write, "thermostat", "other"}, its_clock))
+      world_.accuse(rule::one_station, "a second process opened the ledger for writing");
+    auto another = Ledger::open(bench_.folder() / "other", {LedgerOptions::Mode::write, "thermostat", "other"}, its_clock);
+    if (another && KeyFile::open(bench_.csv(), **another, {.holder = "other"}))
+      world_.accuse(rule::one_station, "a second process with a ledger of its own took the keys' file");
+  }
+
+  const Story& story_;
+  const Life& life_;
+  World& world_;
+  Bench& bench_;
+  std::vector<Slot> slots_;
+  bool handing_over_ = false;
+  std::uint64_t points_ = 0;
+  std::size_t busy_ = 0;
+};
+
+}  // namespace
+
+void live(const Story& story, std::size_t n, World& world, const fs::path& folder, Workshop& workshop) {
+  const Life& life = story.lives[n];
+  try {
+    Bench bench{Seed{story.seed * 16 + n}, folder, {story.app, {}}, &workshop};
+    bench.loop.shift_wall(between_lives * static_cast<std::int64_t>(n));
+    Shop shop{story, life, world, bench};
+    LineOptions options;
+    options.ports = shop.names();
+    bench.run(options, shop.work(), longest_life);
+    shop.save();
+  } catch (const std::exception& refused) {
+    // A ledger or a file that cannot be opened: no board is prepared.
+    if (life.quiet) world.accuse(rule::progress, refused.what());
+  }
+  _exit(0);
+}
+
+}  // namespace espmint::swarm

@@ -1,0 +1,115 @@
+// espmint-torture: shifts from seeds, until the runs are over or a rule is broken; one process a core.
+//   espmint-torture --seed 1 --runs 20000
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "tests/swarm/shift.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace espmint::swarm;
+
+constexpr int shrinking_runs = 300;
+
+struct Part {
+  Tally tally;
+  std::uint64_t violations = 0;
+};
+
+struct Orders {
+  std::uint64_t seed = 1, runs = 1000, provisionings = 0;
+  bool keep_going = false;
+};
+
+void report(ShiftRunner& runner, const Story& story, const espmint::swarm::Violation& found) {
+  Story smallest = shrink(runner, story, found.watcher, shrinking_runs);
+  Tally ignored;
+  auto again = runner.run(smallest, ignored);
+  std::printf("seed %llu broke \"%s\": %s\nshortest history found (%s):\n%s\n", static_cast<unsigned long long>(story.seed), found.watcher.c_str(),
+              found.sentence.c_str(), again ? again->sentence.c_str() : "not seen again", tell(smallest).c_str());
+  std::fflush(stdout);
+}
+
+Part work(const Orders& orders, unsigned core, unsigned cores) {
+  Part part;
+  fs::path scratch = (fs::exists("/dev/shm") ? fs::path{"/dev/shm"} : fs::temp_directory_path()) / ("espmint-swarm-" + std::to_string(getpid()));
+  {
+    ShiftRunner runner{scratch};
+    for (std::uint64_t i = core; i < orders.runs; i += cores) {
+      if (orders.provisionings != 0 && part.tally.provisionings * cores >= orders.provisionings) break;
+      Story story = draw_story(orders.seed + i);
+      auto found = runner.run(story, part.tally);
+      if (!found) continue;
+      ++part.violations;
+      report(runner, story, *found);
+      if (!orders.keep_going) break;
+    }
+  }
+  fs::remove_all(scratch);
+  return part;
+}
+
+void print_bar(const char* name, std::uint64_t count, std::uint64_t of) {
+  const double share = of ? static_cast<double>(count) / static_cast<double>(of) : 0;
+  std::printf("  %-28s %9llu  %5.1f %%  %s\n", name, static_cast<unsigned long long>(count), 100 * share, std::string(static_cast<std::size_t>(share * 40), '#').c_str());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Orders orders;
+  unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  CLI::App app{"Whole shifts with everything that goes wrong in one, in virtual time; a violation prints its seed and its shortest history", "espmint-torture"};
+  app.add_option("--seed", orders.seed, "Of the first shift");
+  app.add_option("--runs", orders.runs, "Shifts");
+  app.add_option("--provisionings", orders.provisionings, "End after so many boards (then --runs is the most shifts)");
+  app.add_option("--jobs", cores, "Processes");
+  app.add_flag("--keep-going", orders.keep_going, "Go on after a violation");
+  CLI11_PARSE(app, argc, argv);
+  if (orders.provisionings != 0 && app.get_option("--runs")->empty()) orders.runs = orders.provisionings;
+  auto began = std::chrono::steady_clock::now();
+  std::vector<int> ends;
+  for (unsigned core = 0; core < cores; ++core) {
+    int pipe_ends[2];
+    if (pipe(pipe_ends) != 0) return 2;
+    if (fork() == 0) {
+      Part part = work(orders, core, cores);
+      bool told = write(pipe_ends[1], &part, sizeof part) == sizeof part;
+      _exit(told ? 0 : 2);
+    }
+    close(pipe_ends[1]);
+    ends.push_back(pipe_ends[0]);
+  }
+  Part all;
+  bool whole = true;
+  for (int end : ends) {
+    Part part;
+    whole = read(end, &part, sizeof part) == sizeof part && whole;
+    all.violations += part.violations;
+    for (auto field : {&Tally::shifts, &Tally::lives, &Tally::provisionings, &Tally::verdicts, &Tally::verified, &Tally::stops, &Tally::at_reserved,
+                       &Tally::at_exposed, &Tally::at_written, &Tally::shifts_stopped_after_exposed})
+      all.tally.*field += part.tally.*field;
+  }
+  while (wait(nullptr) > 0) {
+  }
+  double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  const Tally& t = all.tally;
+  auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
+  std::printf("from seed %llu: %llu shifts, %llu lives of the process, %llu provisionings (%llu with a verdict, %llu VERIFIED) in %.1f s\n", n(orders.seed),
+              n(t.shifts), n(t.lives), n(t.provisionings), n(t.verdicts), n(t.verified), seconds);
+  std::printf("stops of the process: %llu; with a key that was then\n", n(t.stops));
+  print_bar("RESERVED", t.at_reserved, t.stops);
+  print_bar("EXPOSED", t.at_exposed, t.stops);
+  print_bar("WRITTEN", t.at_written, t.stops);
+  std::printf("shifts\n");
+  print_bar("stopped after EXPOSED", t.shifts_stopped_after_exposed, t.shifts);
+  if (!whole) std::printf("a worker died\n");
+  std::printf("%llu violations\n", n(all.violations));
+  return all.violations != 0 || !whole ? 1 : 0;
+}

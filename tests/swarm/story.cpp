@@ -1,0 +1,159 @@
+#include "tests/swarm/story.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace espmint::swarm {
+namespace {
+
+constexpr std::size_t most_boards = 8;
+
+Moment draw_moment(Dice& dice) {
+  // Most harm is looked for where it hurts.
+  switch (dice.roll(4)) {
+    case 0: return {Moment::From::plugged, dice.roll(3500)};
+    case 1: return {Moment::From::hand_over, dice.roll(24)};
+    default: return {Moment::From::secret, dice.roll(80)};
+  }
+}
+
+Stop draw_stop(Dice& dice) {
+  switch (dice.roll(5)) {
+    case 0: return {Stop::At::point, dice.roll(400)};
+    case 1: return {Stop::At::secret, dice.roll(80)};
+    case 2: return {};
+    default: return {Stop::At::hand_over, dice.roll(dice.one_of(2) ? 20 : 90)};
+  }
+}
+
+Visit draw_visit(Dice& dice, const Story& story) {
+  Visit out;
+  out.slot = dice.roll(story.slots);
+  out.board = dice.roll(story.boards.size());
+  out.other = dice.roll(story.boards.size());
+  if (dice.one_of(2)) out.harm = static_cast<Harm>(dice.roll(harms));
+  out.when = draw_moment(dice);
+  out.pause_ms = 300 + 100 * dice.roll(20);
+  return out;
+}
+
+std::string_view name_of(Harm harm) {
+  static constexpr std::array<std::string_view, harms> names{"", "pulled", "pulled, and plugged in again", "browned out", "swapped in its fixture"};
+  return names[static_cast<std::size_t>(harm)];
+}
+
+std::string describe(const Moment& moment) {
+  switch (moment.from) {
+    case Moment::From::plugged: return fmt::format("{} ms after it was plugged in", moment.count);
+    case Moment::From::hand_over: return fmt::format("before write {} of the hand-over", moment.count);
+    case Moment::From::secret: break;
+  }
+  return fmt::format("after {} bytes of its key", moment.count);
+}
+
+std::string describe(const Stop& stop) {
+  switch (stop.at) {
+    case Stop::At::never: return "ends by itself";
+    case Stop::At::point: return fmt::format("stops at point {}", stop.count);
+    case Stop::At::hand_over: return fmt::format("stops {} points after the first hand-over began", stop.count);
+    case Stop::At::secret: break;
+  }
+  return fmt::format("stops after {} bytes of the first key", stop.count);
+}
+
+}  // namespace
+
+std::uint64_t Dice::roll(std::uint64_t sides) {
+  state_ += 0x9e3779b97f4a7c15ull;
+  std::uint64_t z = state_;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+  return (z ^ (z >> 31)) % sides;
+}
+
+std::string secret_of(const Story& story, int key, int field) {
+  return fmt::format("{:04x}k{:02}f{}{}", story.seed & 0xffff, key, field, secret_mark);
+}
+
+Story draw_story(std::uint64_t seed) {
+  static constexpr std::array apps{"old3", "old3", "old3", "device-line", "device-line", "forgetful", "mute"};
+  Dice dice{seed};
+  Story out;
+  out.seed = seed;
+  out.app = apps[dice.roll(apps.size())];
+  out.identity = dice.one_of(8);
+  out.slots = 1 + dice.roll(3);
+  for (std::size_t n = 0, count = 3 + dice.roll(most_boards - 3); n < count; ++n)
+    out.boards.push_back(Mac{{0x24, 0xd7, 0xeb, 1, 0, static_cast<std::uint8_t>(n + 1)}});
+  if (dice.one_of(6)) out.boards.back() = out.boards.front();
+  out.keys = 2 + static_cast<int>(dice.roll(9));
+  out.old_marks = dice.one_of(4);
+  if (dice.one_of(6)) out.lose_one_of = 20'000 + dice.roll(40'000);
+  for (std::uint64_t n = 0, lives = 1 + dice.roll(3); n < lives; ++n) {
+    Life life;
+    for (std::uint64_t i = 0, visits = out.slots + 2 + dice.roll(6); i < visits; ++i) life.visits.push_back(draw_visit(dice, out));
+    life.stop = draw_stop(dice);
+    if (n > 0 && dice.one_of(6)) life.before = dice.one_of(2) ? Before::ledger_of_before : Before::no_ledger;
+    if (dice.one_of(5)) life.wall_jump_seconds = static_cast<int>(dice.roll(7200)) - 3600;
+    life.second_station = dice.one_of(5);
+    out.lives.push_back(std::move(life));
+  }
+  Life quiet;
+  quiet.quiet = true;
+  for (std::size_t board = 0; board < out.boards.size(); ++board) quiet.visits.push_back({board % out.slots, board, Harm::none, {}, 0, 300});
+  out.lives.push_back(std::move(quiet));
+  return out;
+}
+
+std::string tell(const Story& story) {
+  std::string out = fmt::format("{} on {} slots, {} boards, {} keys{}{}{}\n", story.app, story.slots, story.boards.size(), story.keys,
+                                story.identity ? ", with an identity" : "", story.old_marks ? ", a file that an earlier script marked" : "",
+                                story.lose_one_of ? fmt::format(", one byte of {} lost", story.lose_one_of) : "");
+  for (std::size_t n = 0; n < story.boards.size(); ++n)
+    for (std::size_t other = 0; other < n; ++other)
+      if (story.boards[n] == story.boards[other]) out += fmt::format("board {} has the MAC of board {}\n", n, other);
+  for (std::size_t n = 0; n < story.lives.size(); ++n) {
+    const Life& life = story.lives[n];
+    out += fmt::format(" life {}{}: {}{}{}{}\n", n + 1, life.quiet ? ", quiet" : "", describe(life.stop),
+                       life.before == Before::no_ledger ? "; the ledger was deleted before"
+                       : life.before == Before::ledger_of_before ? "; the ledger is the one of a life before" : "",
+                       life.wall_jump_seconds ? fmt::format("; the wall clock jumps by {} s", life.wall_jump_seconds) : "",
+                       life.second_station ? "; a second station tries the same files" : "");
+    for (const Visit& visit : life.visits) {
+      out += fmt::format("  slot {}: board {}", visit.slot, visit.board);
+      if (visit.harm != Harm::none) out += fmt::format(", {} {}", name_of(visit.harm), describe(visit.when));
+      if (visit.harm == Harm::swapped_in_the_fixture) out += fmt::format(" for board {}", visit.other);
+      out += "\n";
+    }
+  }
+  return out;
+}
+
+std::vector<Story> smaller_stories(const Story& story) {
+  std::vector<Story> out;
+  auto with = [&](auto change) {
+    Story less = story;
+    change(less);
+    out.push_back(std::move(less));
+  };
+  for (std::size_t n = 0; story.lives.size() > 1 && n < story.lives.size(); ++n)
+    with([n](Story& less) { less.lives.erase(less.lives.begin() + static_cast<std::ptrdiff_t>(n)); });
+  for (std::size_t n = 0; n < story.lives.size(); ++n) {
+    const Life& life = story.lives[n];
+    for (std::size_t visit = 0; visit < life.visits.size(); ++visit)
+      with([n, visit](Story& less) { less.lives[n].visits.erase(less.lives[n].visits.begin() + static_cast<std::ptrdiff_t>(visit)); });
+    for (std::size_t visit = 0; visit < life.visits.size(); ++visit)
+      if (life.visits[visit].harm != Harm::none) with([n, visit](Story& less) { less.lives[n].visits[visit].harm = Harm::none; });
+    if (life.stop.at != Stop::At::never) with([n](Story& less) { less.lives[n].stop = {}; });
+    if (life.before != Before::nothing) with([n](Story& less) { less.lives[n].before = Before::nothing; });
+    if (life.wall_jump_seconds != 0) with([n](Story& less) { less.lives[n].wall_jump_seconds = 0; });
+    if (life.second_station) with([n](Story& less) { less.lives[n].second_station = false; });
+  }
+  if (story.lose_one_of != 0) with([](Story& less) { less.lose_one_of = 0; });
+  if (story.old_marks) with([](Story& less) { less.old_marks = false; });
+  if (story.identity) with([](Story& less) { less.identity = false; });
+  return out;
+}
+
+}  // namespace espmint::swarm
