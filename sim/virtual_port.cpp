@@ -31,7 +31,8 @@ struct VirtualPorts::Bell {
 
 struct VirtualPorts::Socket {
   std::string name;
-  Bytes flash;
+  Bytes own_flash;
+  ByteSpan flash;
   std::optional<Board> board;
   Bell bell;
   bool open = false;
@@ -152,10 +153,17 @@ VirtualPorts::Socket& VirtualPorts::socket(const std::string& name) {
 }
 
 Board& VirtualPorts::add(const std::string& name, BoardOptions options, ByteCount flash_bytes, bool dirty) {
+  Bytes flash(flash_bytes, 0xff);
+  if (dirty) NorFlash{flash}.make_dirty(options.seed);
+  Board& board = add(name, std::move(options), flash);
+  socket(name).own_flash = std::move(flash);
+  return board;
+}
+
+Board& VirtualPorts::add(const std::string& name, BoardOptions options, ByteSpan flash) {
   auto made = std::make_unique<Socket>();
   made->name = name;
-  made->flash.assign(flash_bytes, 0xff);
-  if (dirty) NorFlash{made->flash}.make_dirty(options.seed);
+  made->flash = flash;
   made->board.emplace(std::move(options), made->flash, clock_.now().time_since_epoch());
   Socket& place = *made;
   sockets_[name] = std::move(made);

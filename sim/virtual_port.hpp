@@ -21,6 +21,8 @@ class VirtualPorts final : public PortOpener, public PortWatcher {
 
   /// A board in a socket of this name, plugged in now; its flash is blank unless `dirty`.
   Board& add(const std::string& name, BoardOptions, ByteCount flash_bytes, bool dirty = false);
+  /// The same with a flash chip that outlives the ports, as it is.
+  Board& add(const std::string& name, BoardOptions, ByteSpan flash);
   Board& board(const std::string& name);
   ByteSpan flash(const std::string& name);
 

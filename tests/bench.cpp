@@ -41,10 +41,10 @@ class TappedPort final : public Port {
 
 constexpr std::uint32_t workshop_flash = 2 * 1024 * 1024;
 
-Plan lean_plan(const std::string& app) {
+Plan lean_plan(const std::string& app, ByteCount app_bytes = 32_KiB) {
   sim::FirmwareOptions options;
-  options.app_bytes = 32 * 1024;
-  options.bootloader_bytes = 8 * 1024;
+  options.app_bytes = app_bytes;
+  options.bootloader_bytes = app_bytes / 4;
   options.storage_bytes = 16 * 1024;
   if (!app.empty()) options.app = app;
   auto firmware = sim::make_firmware(options);
@@ -109,7 +109,7 @@ class Bench::Tap final : public WireTap {
 };
 
 Workshop::Workshop(const BenchKeys& keys, bool identity)
-    : pool(make_inline_pool()), plan(lean_plan(keys.app)), stubs(stubs_there()), firmware(plan, *pool) {
+    : pool(make_inline_pool()), plan(lean_plan(keys.app, 8_KiB)), stubs(stubs_there()), firmware(plan, *pool) {
   if (!identity) plan.identity.reset();
   std::string name = fs::temp_directory_path() / "espmint-workshop-XXXXXX";
   folder = mkdtemp(name.data());
@@ -159,6 +159,8 @@ Bench::~Bench() {
   if (remove_) fs::remove_all(folder_);
 }
 
+Mac Bench::next_mac() { return Mac{{0x24, 0xd7, 0xeb, 0x00, static_cast<std::uint8_t>(seed_), static_cast<std::uint8_t>(++plugged_)}}; }
+
 void Bench::reopen_ledger() {
   ledger_.reset();
   auto opened = Ledger::open(folder_ / "ledger", {LedgerOptions::Mode::write, plan.product, "test"}, loop);
@@ -166,10 +168,16 @@ void Bench::reopen_ledger() {
   ledger_ = std::move(*opened);
 }
 
-sim::Board& Bench::plug_in(const std::string& slot, sim::BoardOptions board, bool dirty, ByteCount flash) {
-  board.mac = Mac{{0x24, 0xd7, 0xeb, 0x00, static_cast<std::uint8_t>(seed_), static_cast<std::uint8_t>(++plugged_)}};
+sim::Board& Bench::plug_in(const std::string& slot, sim::BoardOptions board, bool dirty) {
+  board.mac = next_mac();
   board.seed = seed_ + plugged_;
-  return ports_->add(slot, std::move(board), flash, dirty);
+  return ports_->add(slot, std::move(board), 4_MiB, dirty);
+}
+
+sim::Board& Bench::plug_in(const std::string& slot, sim::BoardOptions board, ByteSpan flash) {
+  board.mac = next_mac();
+  board.seed = seed_ + plugged_;
+  return ports_->add(slot, std::move(board), flash);
 }
 
 LineSummary Bench::run(LineOptions line_options, Duration limit) { return run(std::move(line_options), [](VirtualLoop&) -> Task<> { co_return; }(loop), limit); }

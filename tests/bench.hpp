@@ -96,7 +96,9 @@ class Bench {
   ~Bench();
 
   /// A board in its own slot. Boards are small, so that a shift passes at once: 64 KiB of firmware, 16 KiB of identity.
-  sim::Board& plug_in(const std::string& slot, sim::BoardOptions options = {}, bool dirty = false, ByteCount flash = 4_MiB);
+  sim::Board& plug_in(const std::string& slot, sim::BoardOptions options = {}, bool dirty = false);
+  /// The same with a flash chip that outlives the bench, as it is.
+  sim::Board& plug_in(const std::string& slot, sim::BoardOptions options, ByteSpan flash);
   ByteSpan flash(const std::string& slot) { return ports_->flash(slot); }
   sim::VirtualPorts& ports() { return *ports_; }
 
@@ -127,6 +129,7 @@ class Bench {
   const std::filesystem::path& folder() const { return folder_; }
 
  private:
+  Mac next_mac();
   std::filesystem::path folder_;
   bool remove_ = false;
   std::unique_ptr<Entropy> entropy_;

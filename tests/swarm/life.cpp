@@ -17,6 +17,7 @@ using namespace std::chrono_literals;
 
 constexpr auto patience = 100s;        // of whoever waits for a verdict
 constexpr auto longest_life = 3h, between_lives = 5h;
+constexpr std::string_view slot_prefix = "sim://";  // a name that no system knows, and none is asked
 constexpr std::size_t longest_key_write = 2048;  // no write that carries a key is larger
 
 class Shop final : public WireTap {
@@ -24,16 +25,18 @@ class Shop final : public WireTap {
   Shop(const Story& story, const Life& life, World& world, Bench& bench)
       : story_(story), life_(life), world_(world), bench_(bench), slots_(story.slots) {
     for (std::size_t n = 0; n < slots_.size(); ++n) {
-      slots_[n].name = std::string(1, static_cast<char>('a' + n));
+      slots_[n].name = std::string{slot_prefix} + static_cast<char>('a' + n);
       sim::BoardOptions options;
       options.faults.seed = story.seed * 8 + n;
       options.faults.lose_one_of = life.quiet ? 0 : story.lose_one_of;
-      bench_.plug_in(slots_[n].name, options, false, 2_MiB);
+      bench_.plug_in(slots_[n].name, options, ByteSpan{world.sockets[n]});
       bench_.ports().unplug(slots_[n].name);
     }
     bench_.tap = this;
     bench_.listener.when_step = [this](const std::string& name, Step step) {
-      if (step == Step::hand_over) slot(name).handing_over = handing_over_ = true;
+      if (step != Step::hand_over) return;
+      slot(name).handing_over = true;
+      ++hand_overs_;
     };
     bench_.listener.when_board = [this](const std::string&, const BoardInfo&) {
       world_.admitted = true;
@@ -70,13 +73,13 @@ class Shop final : public WireTap {
     const std::uint64_t keys = bytes.size() <= longest_key_write && at.board ? keys_in(story_, as_text(bytes)) : 0;
     if (keys == 0) return std::nullopt;
     sent(at, keys);
-    if (life_.stop.at == Stop::At::secret) return life_.stop.count;
+    if (life_.stop.at == Stop::At::secret && ++keys_sent_ >= life_.stop.nth) return life_.stop.count;
     if (due(at, Moment::From::secret)) return at.visit->when.count;
     return std::nullopt;
   }
 
   void when_cut(const std::string& name) override {
-    if (life_.stop.at == Stop::At::secret) stop();
+    if (life_.stop.at == Stop::At::secret && keys_sent_ >= life_.stop.nth) stop();
     strike(slot(name));
   }
 
@@ -90,7 +93,7 @@ class Shop final : public WireTap {
     std::unique_ptr<Event> changed;
   };
 
-  Slot& slot(const std::string& name) { return slots_[static_cast<std::size_t>(name[0] - 'a')]; }
+  Slot& slot(const std::string& name) { return slots_[static_cast<std::size_t>(name.back() - 'a')]; }
   static bool due(const Slot& slot, Moment::From from) {
     return slot.visit && slot.visit->harm != Harm::none && !slot.struck && slot.visit->when.from == from;
   }
@@ -101,7 +104,7 @@ class Shop final : public WireTap {
   }
 
   void point() {
-    bool counts = life_.stop.at == Stop::At::point || (life_.stop.at == Stop::At::hand_over && handing_over_);
+    bool counts = life_.stop.at == Stop::At::point || (life_.stop.at == Stop::At::hand_over && hand_overs_ >= life_.stop.nth);
     if (counts && points_++ >= life_.stop.count) stop();
   }
 
@@ -277,8 +280,7 @@ class Shop final : public WireTap {
   World& world_;
   Bench& bench_;
   std::vector<Slot> slots_;
-  bool handing_over_ = false;
-  std::uint64_t points_ = 0;
+  std::uint64_t points_ = 0, hand_overs_ = 0, keys_sent_ = 0;
   std::size_t busy_ = 0;
 };
 

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "io/file.hpp"
 #include "tests/swarm/life.hpp"
 
@@ -28,29 +30,15 @@ void prepare_folder(Before before, const fs::path& folder) {
   if (before == Before::ledger_of_before && fs::exists(folder / "ledger.old")) fs::copy(folder / "ledger.old", folder / "ledger", fs::copy_options::recursive);
 }
 
-/// Whether a key was past RESERVED, as the ledger's file says after a stop.
-struct States {
-  bool reserved = false, exposed = false, written = false;
-};
-States states_in(const fs::path& folder) {
-  States out;
-  VirtualLoop clock;
-  auto ledger = Ledger::open(folder / "ledger", {LedgerOptions::Mode::read, "thermostat", {}}, clock);
-  if (!ledger) return out;
-  auto pool = (*ledger)->pool();
-  if (!pool) return out;
-  for (const PoolKey& key : *pool) {
-    out.reserved = out.reserved || key.state == KeyState::reserved;
-    out.exposed = out.exposed || key.state == KeyState::exposed;
-    out.written = out.written || key.state == KeyState::written;
-  }
-  return out;
+bool any(const std::vector<PoolKey>& pool, KeyState state) {
+  return std::ranges::any_of(pool, [state](const PoolKey& key) { return key.state == state; });
 }
 
 }  // namespace
 
 ShiftRunner::ShiftRunner(fs::path scratch) : scratch_(std::move(scratch)) {
   world_ = static_cast<World*>(mmap(nullptr, sizeof(World), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  world_->make();
 }
 
 ShiftRunner::~ShiftRunner() { munmap(world_, sizeof(World)); }
@@ -77,8 +65,8 @@ std::optional<Violation> ShiftRunner::run(const Story& story, Tally& tally) {
   fs::remove_all(scratch_);
   fs::create_directories(scratch_);
   world_->begin(story);
-  std::string pool = pool_text(story);
-  (void)write_file(scratch_ / "keys.csv", as_bytes(pool));
+  std::string file = pool_text(story);
+  (void)write_file(scratch_ / "keys.csv", as_bytes(file));
   std::optional<Violation> found;
   bool after_exposed = false;
   for (std::size_t n = 0; n < story.lives.size() && !found; ++n) {
@@ -89,16 +77,17 @@ std::optional<Violation> ShiftRunner::run(const Story& story, Tally& tally) {
     prepare_folder(story.lives[n].before, scratch_);
     world_->admitted = false;
     bool stopped = live(story, n);
+    std::vector<PoolKey> pool = pool_in(scratch_);
     ++tally.lives;
     if (stopped) {
+      const bool exposed = any(pool, KeyState::exposed), written = any(pool, KeyState::written);
       ++tally.stops;
-      States states = states_in(scratch_);
-      tally.at_reserved += states.reserved;
-      tally.at_exposed += states.exposed;
-      tally.at_written += states.written;
-      after_exposed = after_exposed || states.exposed || states.written;
+      tally.at_reserved += any(pool, KeyState::reserved);
+      tally.at_exposed += exposed;
+      tally.at_written += written;
+      after_exposed = after_exposed || exposed || written;
     }
-    found = watch(story, *world_, scratch_);
+    found = watch(story, *world_, scratch_ / "keys.csv", pool);
   }
   if (!found) found = watch_at_end(story, scratch_);
   ++tally.shifts;

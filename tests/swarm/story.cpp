@@ -7,7 +7,7 @@
 namespace espmint::swarm {
 namespace {
 
-constexpr std::size_t most_boards = 8;
+constexpr std::uint64_t latest_board = 16;  // of a life, at which its process may stop
 
 Moment draw_moment(Dice& dice) {
   // Most harm is looked for where it hurts.
@@ -20,10 +20,10 @@ Moment draw_moment(Dice& dice) {
 
 Stop draw_stop(Dice& dice) {
   switch (dice.roll(5)) {
-    case 0: return {Stop::At::point, dice.roll(400)};
-    case 1: return {Stop::At::secret, dice.roll(80)};
+    case 0: return {Stop::At::point, dice.roll(dice.one_of(2) ? 400 : 4000)};
+    case 1: return {Stop::At::secret, dice.roll(80), 1 + dice.roll(latest_board)};
     case 2: return {};
-    default: return {Stop::At::hand_over, dice.roll(dice.one_of(2) ? 20 : 90)};
+    default: return {Stop::At::hand_over, dice.roll(dice.one_of(2) ? 20 : 90), 1 + dice.roll(latest_board)};
   }
 }
 
@@ -56,10 +56,10 @@ std::string describe(const Stop& stop) {
   switch (stop.at) {
     case Stop::At::never: return "ends by itself";
     case Stop::At::point: return fmt::format("stops at point {}", stop.count);
-    case Stop::At::hand_over: return fmt::format("stops {} points after the first hand-over began", stop.count);
+    case Stop::At::hand_over: return fmt::format("stops {} points after hand-over {} began", stop.count, stop.nth);
     case Stop::At::secret: break;
   }
-  return fmt::format("stops after {} bytes of the first key", stop.count);
+  return fmt::format("stops after {} bytes of key {} that it sends", stop.count, stop.nth);
 }
 
 }  // namespace
@@ -84,15 +84,15 @@ Story draw_story(std::uint64_t seed) {
   out.app = apps[dice.roll(apps.size())];
   out.identity = dice.one_of(8);
   out.slots = 1 + dice.roll(3);
-  for (std::size_t n = 0, count = 3 + dice.roll(most_boards - 3); n < count; ++n)
+  for (std::size_t n = 0, count = 4 + dice.roll(most_boards - 3); n < count; ++n)
     out.boards.push_back(Mac{{0x24, 0xd7, 0xeb, 1, 0, static_cast<std::uint8_t>(n + 1)}});
   if (dice.one_of(6)) out.boards.back() = out.boards.front();
-  out.keys = 2 + static_cast<int>(dice.roll(9));
+  out.keys = 2 + static_cast<int>(dice.roll(30));
   out.old_marks = dice.one_of(4);
   if (dice.one_of(6)) out.lose_one_of = 20'000 + dice.roll(40'000);
   for (std::uint64_t n = 0, lives = 1 + dice.roll(3); n < lives; ++n) {
     Life life;
-    for (std::uint64_t i = 0, visits = out.slots + 2 + dice.roll(6); i < visits; ++i) life.visits.push_back(draw_visit(dice, out));
+    for (std::uint64_t i = 0, visits = out.slots + 6 + dice.roll(36); i < visits; ++i) life.visits.push_back(draw_visit(dice, out));
     life.stop = draw_stop(dice);
     if (n > 0 && dice.one_of(6)) life.before = dice.one_of(2) ? Before::ledger_of_before : Before::no_ledger;
     if (dice.one_of(5)) life.wall_jump_seconds = static_cast<int>(dice.roll(7200)) - 3600;
@@ -146,6 +146,7 @@ std::vector<Story> smaller_stories(const Story& story) {
     for (std::size_t visit = 0; visit < life.visits.size(); ++visit)
       if (life.visits[visit].harm != Harm::none) with([n, visit](Story& less) { less.lives[n].visits[visit].harm = Harm::none; });
     if (life.stop.at != Stop::At::never) with([n](Story& less) { less.lives[n].stop = {}; });
+    if (life.stop.nth > 1) with([n](Story& less) { --less.lives[n].stop.nth; });
     if (life.before != Before::nothing) with([n](Story& less) { less.lives[n].before = Before::nothing; });
     if (life.wall_jump_seconds != 0) with([n](Story& less) { less.lives[n].wall_jump_seconds = 0; });
     if (life.second_station) with([n](Story& less) { less.lives[n].second_station = false; });

@@ -13,6 +13,8 @@
 
 namespace espmint::swarm {
 
+constexpr std::size_t most_boards = 24;
+
 /// SplitMix64: small, and the same everywhere.
 class Dice {
  public:
@@ -52,10 +54,10 @@ struct Stop {
   enum class At {
     never,
     point,      // the count-th write to a port or durable step of the ledger or of a file
-    hand_over,  // the same, counted from the first time a key is handed over
-    secret,     // after `count` bytes of the first write that carries a key
+    hand_over,  // the same, counted from the moment when the `nth` board is to get its key
+    secret,     // after `count` bytes of the `nth` write that carries a key
   } at = At::never;
-  std::uint64_t count = 0;
+  std::uint64_t count = 0, nth = 1;
 };
 
 /// What is done to the folder before a life begins.

@@ -21,14 +21,6 @@ bool left_the_process(KeyState state) { return state != KeyState::available && s
 
 std::string_view nvs_of(const World::Board& board) { return as_text(ByteView{board.low}.subspan(nvs_at, nvs_bytes)); }
 
-std::vector<PoolKey> pool_in(const fs::path& folder) {
-  VirtualLoop clock;
-  auto ledger = Ledger::open(folder / "ledger", {LedgerOptions::Mode::read, "thermostat", {}}, clock);
-  if (!ledger) return {};
-  auto pool = (*ledger)->pool();
-  return pool ? std::move(*pool) : std::vector<PoolKey>{};
-}
-
 std::optional<Violation> watch_boards(const Story& story, const World& world, const std::vector<FileRow>& rows,
                                       const std::vector<PoolKey>& pool) {
   std::array<std::uint64_t, most_boards> of_device{};
@@ -91,6 +83,14 @@ bool holds_whole_key(const Story& story, std::string_view flash, int key) {
   return true;
 }
 
+std::vector<PoolKey> pool_in(const fs::path& folder) {
+  VirtualLoop clock;
+  auto ledger = Ledger::open(folder / "ledger", {LedgerOptions::Mode::read, "thermostat", {}}, clock);
+  if (!ledger) return {};
+  auto pool = (*ledger)->pool();
+  return pool ? std::move(*pool) : std::vector<PoolKey>{};
+}
+
 std::vector<FileRow> read_rows(const Story& story, const fs::path& csv) {
   std::vector<FileRow> out;
   auto bytes = read_file(csv);
@@ -105,14 +105,13 @@ std::vector<FileRow> read_rows(const Story& story, const fs::path& csv) {
   return out;
 }
 
-std::optional<Violation> watch(const Story& story, const World& world, const fs::path& folder) {
+std::optional<Violation> watch(const Story& story, const World& world, const fs::path& csv, const std::vector<PoolKey>& pool) {
   if (world.watcher[0] != 0) return Violation{world.watcher, world.found};
-  std::vector<FileRow> rows = read_rows(story, folder / "keys.csv");
+  std::vector<FileRow> rows = read_rows(story, csv);
   if (rows.size() != static_cast<std::size_t>(story.keys))
     return Violation{std::string{rule::conservation}, fmt::format("the file has {} rows of {}", rows.size(), story.keys)};
   for (std::size_t n = 0; n < rows.size(); ++n)
     if (!rows[n].whole) return Violation{std::string{rule::conservation}, fmt::format("row {} lost the user's bytes", n + 1)};
-  std::vector<PoolKey> pool = pool_in(folder);
   if (auto found = watch_boards(story, world, rows, pool)) return found;
   return world.admitted ? watch_pool(story, world, rows, pool) : std::nullopt;
 }

@@ -38,8 +38,10 @@ std::uint64_t keys_in(const Story&, std::string_view text);
 /// All fields of key k are there.
 bool holds_whole_key(const Story&, std::string_view flash, int key);
 
+/// What the ledger says of its keys; nothing where it cannot be read.
+std::vector<PoolKey> pool_in(const std::filesystem::path& folder);
 /// Between two lives: boards and wires against the file and the ledger.
-std::optional<Violation> watch(const Story&, const World&, const std::filesystem::path& folder);
+std::optional<Violation> watch(const Story&, const World&, const std::filesystem::path& csv, const std::vector<PoolKey>&);
 /// After the last: what lies in the folder, and the ledger's own invariants.
 std::optional<Violation> watch_at_end(const Story&, const std::filesystem::path& folder);
 

@@ -12,8 +12,9 @@
 
 namespace espmint::swarm {
 
-constexpr std::size_t most_boards = 8;
-constexpr std::size_t low_flash = 0x20000;      // bootloader, partition table, NVS, app
+constexpr std::size_t most_slots = 3;
+constexpr std::size_t flash_bytes = 0x200000;
+constexpr std::size_t low_flash = 0x13000;      // bootloader, partition table, NVS, app
 constexpr std::size_t storage_at = 0x110000, storage_bytes = 0x4000;
 constexpr std::size_t nvs_at = 0x9000, nvs_bytes = 0x6000;
 
@@ -25,10 +26,15 @@ struct World {
     bool met;                  // it was plugged in at least once
   };
   std::array<Board, most_boards> boards;
+  std::array<std::array<std::uint8_t, flash_bytes>, most_slots> sockets;  // the flash chips of the boards that are plugged in
   bool admitted;               // this life's line has opened the pool
   std::uint64_t provisionings, verdicts, verified;
   char watcher[32], found[480];  // what a watcher inside the process saw
 
+  /// Once, before the first story.
+  void make() {
+    for (auto& socket : sockets) socket.fill(0xff);
+  }
   /// As new, for this story.
   void begin(const Story& story) {
     for (std::size_t n = 0; n < story.boards.size(); ++n) {
