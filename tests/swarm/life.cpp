@@ -29,6 +29,7 @@ class Shop final : public WireTap {
       sim::BoardOptions options;
       options.faults.seed = story.seed * 8 + n;
       options.faults.lose_one_of = life.quiet ? 0 : story.lose_one_of;
+      options.faults.garble_one_of = life.quiet ? 0 : story.garble_one_of;
       bench_.plug_in(slots_[n].name, options, ByteSpan{world.sockets[n]});
       bench_.ports().unplug(slots_[n].name);
     }
@@ -68,13 +69,13 @@ class Shop final : public WireTap {
     point();
     Slot& at = slot(name);
     const std::uint64_t count = at.handing_over ? at.writes++ : 0;
-    bool strikes_now = due(at, Moment::From::hand_over) && at.handing_over && count >= at.visit->when.count;
-    if (strikes_now) return 0;
     const std::uint64_t keys = bytes.size() <= longest_key_write && at.board ? keys_in(story_, as_text(bytes)) : 0;
-    if (keys == 0) return std::nullopt;
-    sent(at, keys);
-    if (life_.stop.at == Stop::At::secret && ++keys_sent_ >= life_.stop.nth) return life_.stop.count;
-    if (due(at, Moment::From::secret)) return at.visit->when.count;
+    if (keys != 0) {
+      sent(at, keys);
+      if (life_.stop.at == Stop::At::secret && ++keys_sent_ >= life_.stop.nth) return life_.stop.count;
+      if (due(at, Moment::From::secret)) return at.visit->when.count;
+    }
+    if (due(at, Moment::From::hand_over) && at.handing_over && count >= at.visit->when.count) return 0;
     return std::nullopt;
   }
 
@@ -88,7 +89,7 @@ class Shop final : public WireTap {
     std::string name;
     std::optional<std::size_t> board;
     const Visit* visit = nullptr;
-    bool handing_over = false, struck = false, judged = false, fresh_and_alone = false;
+    bool handing_over = false, struck = false, judged = false, must_pass = false;
     std::uint64_t writes = 0;
     std::unique_ptr<Event> changed;
   };
@@ -123,6 +124,8 @@ class Shop final : public WireTap {
     World::Board& board = world_.boards[*at.board];
     board.sent |= keys;
     if (std::popcount(board.sent) > 1) world_.accuse(rule::one_key_per_board, fmt::format("{} is sent a second key", where(at)));
+    constexpr std::uint64_t given_out_by_others = 0b110;  // the marked row, and the one behind it
+    if (story_.old_marks && (keys & given_out_by_others)) world_.accuse(rule::no_return, fmt::format("{} is sent a key that an earlier script has given out", where(at)));
     const int key = std::countr_zero(keys);
     auto known = bench_.ledger().pool_keys(key, 1);
     bool written_before = known && known->front().state != KeyState::available && known->front().state != KeyState::reserved &&
@@ -134,7 +137,7 @@ class Shop final : public WireTap {
   }
 
   void see(Slot& at, const RunOutcome& outcome) {
-    ++world_.verdicts;
+    world_.verdicts += outcome.board.has_value();
     save(at);
     std::string said = outcome.fault ? describe(*outcome.fault) : std::string{};
     if (said.find(secret_mark) != std::string::npos) world_.accuse(rule::secrecy, "a key is in a fault's text");
@@ -143,8 +146,8 @@ class Shop final : public WireTap {
     if (outcome.verdict == Verdict::verified) {
       ++world_.verified;
       see_green(at, outcome);
-    } else if (life_.quiet && at.board && at.fresh_and_alone && outcome.fault && outcome.fault->code != Code::pool_exhausted) {
-      world_.accuse(rule::progress, fmt::format("{}, new and undisturbed, is not VERIFIED: {}", where(at), said));
+    } else if (life_.quiet && at.board && at.must_pass && outcome.fault && outcome.fault->code != Code::pool_exhausted) {
+      world_.accuse(rule::progress, fmt::format("{}, never sent a key and left in peace, is not VERIFIED: {}", where(at), said));
     }
     at.judged = true;
     at.changed->set();
@@ -219,8 +222,7 @@ class Shop final : public WireTap {
     at.visit = &visit;
     at.handing_over = at.struck = at.judged = false;
     at.writes = 0;
-    bool alone = std::ranges::count(story_.boards, story_.boards[visit.board]) == 1;
-    at.fresh_and_alone = alone && !world_.boards[visit.board].met && able() && visit.harm == Harm::none;
+    at.must_pass = must_pass(visit);
     world_.boards[visit.board].met = true;
     bench_.ports().replace(at.name, story_.boards[visit.board], true);
     load(at, visit.board);
@@ -248,7 +250,7 @@ class Shop final : public WireTap {
     if (visit.harm == Harm::swapped_in_the_fixture && is_free(visit.other)) {
       save(at);
       world_.boards[visit.other].met = true;
-      at.fresh_and_alone = false;
+      at.must_pass = false;
       bench_.ports().replace(at.name, story_.boards[visit.other], true);
       load(at, visit.other);
     }
@@ -257,7 +259,15 @@ class Shop final : public WireTap {
     co_await wait(at, patience);
   }
 
-  [[nodiscard]] bool able() const { return story_.app != "forgetful" && story_.app != "mute"; }
+  /// A board that has never been sent a key, left in peace, with firmware that proves what it holds.
+  [[nodiscard]] bool must_pass(const Visit& visit) const {
+    const World::Board& board = world_.boards[visit.board];
+    bool able = story_.app != "forgetful" && story_.app != "mute";
+    bool alone = std::ranges::count(story_.boards, story_.boards[visit.board]) == 1;
+    // After a lost ledger a mark in the file keeps a key for a board that never got it.
+    bool known = board.met && std::ranges::any_of(story_.lives, [](const Life& life) { return life.before != Before::nothing; });
+    return able && alone && !known && board.sent == 0 && board.held == 0 && visit.harm == Harm::none;
+  }
 
   Task<> set_the_clock() {
     co_await bench_.loop.sleep_for(3s);

@@ -1,5 +1,6 @@
 // espmint-torture: shifts from seeds, until the runs are over or a rule is broken; one process a core.
 //   espmint-torture --seed 1 --runs 20000
+//   espmint-torture-bugs --bugs all              every planted bug (bugs.py), until a watcher sees it
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +10,9 @@
 #include <thread>
 
 #include "tests/swarm/shift.hpp"
+#ifdef ESPMINT_SEEDED_BUGS
+#include "tests/swarm/seeded_bug.hpp"
+#endif
 
 namespace {
 
@@ -36,11 +40,14 @@ void report(ShiftRunner& runner, const Story& story, const espmint::swarm::Viola
   std::fflush(stdout);
 }
 
+fs::path scratch_folder() {
+  return (fs::exists("/dev/shm") ? fs::path{"/dev/shm"} : fs::temp_directory_path()) / ("espmint-swarm-" + std::to_string(getpid()));
+}
+
 Part work(const Orders& orders, unsigned core, unsigned cores) {
   Part part;
-  fs::path scratch = (fs::exists("/dev/shm") ? fs::path{"/dev/shm"} : fs::temp_directory_path()) / ("espmint-swarm-" + std::to_string(getpid()));
   {
-    ShiftRunner runner{scratch};
+    ShiftRunner runner{scratch_folder()};
     for (std::uint64_t i = core; i < orders.runs; i += cores) {
       if (orders.provisionings != 0 && part.tally.provisionings * cores >= orders.provisionings) break;
       Story story = draw_story(orders.seed + i);
@@ -51,9 +58,58 @@ Part work(const Orders& orders, unsigned core, unsigned cores) {
       if (!orders.keep_going) break;
     }
   }
-  fs::remove_all(scratch);
+  fs::remove_all(scratch_folder());
   return part;
 }
+
+#ifdef ESPMINT_SEEDED_BUGS
+struct BugRow {
+  int number;
+  const char* what;
+};
+constexpr BugRow bugs[] = {
+#include "bugs.inc"
+};
+
+/// Every bug, or the one that is named, until a watcher sees it; how many were not seen.
+int hunt(const Orders& orders, const std::string& which, unsigned core, unsigned cores) {
+  int missed = 0;
+  {
+    ShiftRunner runner{scratch_folder()};
+    for (const BugRow& bug : bugs) {
+      bool mine = static_cast<unsigned>(bug.number) % cores == core;
+      if (which == "all" ? !mine : which != std::to_string(bug.number) || core != 0) continue;
+      espmint::seeded_bug = bug.number;
+      auto began = std::chrono::steady_clock::now();
+      Tally tally;
+      std::optional<espmint::swarm::Violation> found;
+      Story story;
+      for (std::uint64_t i = 0; i < orders.runs && !found; ++i) {
+        story = draw_story(orders.seed + i);
+        found = runner.run(story, tally);
+      }
+      double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+      std::printf("%s %2d  %-62s  %-18s  seed %llu, %llu runs, %.1f s\n", found ? "caught" : "MISSED", bug.number, bug.what,
+                  found ? found->watcher.c_str() : "", static_cast<unsigned long long>(story.seed), static_cast<unsigned long long>(tally.shifts), seconds);
+      std::fflush(stdout);
+      missed += !found;
+      if (which != "all" && found) report(runner, story, *found);
+    }
+  }
+  fs::remove_all(scratch_folder());
+  return missed;
+}
+
+int hunt_all(const Orders& orders, const std::string& which, unsigned cores) {
+  auto began = std::chrono::steady_clock::now();
+  for (unsigned core = 0; core < cores; ++core)
+    if (fork() == 0) _exit(std::min(100, hunt(orders, which, core, cores)));
+  int missed = 0, status = 0;
+  while (wait(&status) > 0) missed += WIFEXITED(status) ? WEXITSTATUS(status) : 100;
+  std::printf("%zu bugs planted, %d missed, %.0f s\n", std::size(bugs), missed, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+  return missed == 0 ? 0 : 1;
+}
+#endif
 
 void print_bar(const char* name, std::uint64_t count, std::uint64_t of) {
   const double share = of ? static_cast<double>(count) / static_cast<double>(of) : 0;
@@ -71,7 +127,14 @@ int main(int argc, char** argv) {
   app.add_option("--provisionings", orders.provisionings, "End after so many boards (then --runs is the most shifts)");
   app.add_option("--jobs", cores, "Processes");
   app.add_flag("--keep-going", orders.keep_going, "Go on after a violation");
+#ifdef ESPMINT_SEEDED_BUGS
+  std::string which;
+  app.add_option("--bugs", which, "Look for planted bugs instead: all, or a number of the list");
+#endif
   CLI11_PARSE(app, argc, argv);
+#ifdef ESPMINT_SEEDED_BUGS
+  if (!which.empty()) return hunt_all(orders, which, cores);
+#endif
   if (orders.provisionings != 0 && app.get_option("--runs")->empty()) orders.runs = orders.provisionings;
   auto began = std::chrono::steady_clock::now();
   std::vector<int> ends;

@@ -89,7 +89,8 @@ Story draw_story(std::uint64_t seed) {
   if (dice.one_of(6)) out.boards.back() = out.boards.front();
   out.keys = 2 + static_cast<int>(dice.roll(30));
   out.old_marks = dice.one_of(4);
-  if (dice.one_of(6)) out.lose_one_of = 20'000 + dice.roll(40'000);
+  if (dice.one_of(6)) out.lose_one_of = 4'000 + dice.roll(40'000);
+  if (dice.one_of(6)) out.garble_one_of = 4'000 + dice.roll(40'000);
   for (std::uint64_t n = 0, lives = 1 + dice.roll(3); n < lives; ++n) {
     Life life;
     for (std::uint64_t i = 0, visits = out.slots + 6 + dice.roll(36); i < visits; ++i) life.visits.push_back(draw_visit(dice, out));
@@ -107,9 +108,10 @@ Story draw_story(std::uint64_t seed) {
 }
 
 std::string tell(const Story& story) {
-  std::string out = fmt::format("{} on {} slots, {} boards, {} keys{}{}{}\n", story.app, story.slots, story.boards.size(), story.keys,
+  std::string out = fmt::format("{} on {} slots, {} boards, {} keys{}{}{}{}\n", story.app, story.slots, story.boards.size(), story.keys,
                                 story.identity ? ", with an identity" : "", story.old_marks ? ", a file that an earlier script marked" : "",
-                                story.lose_one_of ? fmt::format(", one byte of {} lost", story.lose_one_of) : "");
+                                story.lose_one_of ? fmt::format(", one byte of {} lost", story.lose_one_of) : "",
+                                story.garble_one_of ? fmt::format(", one byte of {} garbled", story.garble_one_of) : "");
   for (std::size_t n = 0; n < story.boards.size(); ++n)
     for (std::size_t other = 0; other < n; ++other)
       if (story.boards[n] == story.boards[other]) out += fmt::format("board {} has the MAC of board {}\n", n, other);
@@ -152,6 +154,7 @@ std::vector<Story> smaller_stories(const Story& story) {
     if (life.second_station) with([n](Story& less) { less.lives[n].second_station = false; });
   }
   if (story.lose_one_of != 0) with([](Story& less) { less.lose_one_of = 0; });
+  if (story.garble_one_of != 0) with([](Story& less) { less.garble_one_of = 0; });
   if (story.old_marks) with([](Story& less) { less.old_marks = false; });
   if (story.identity) with([](Story& less) { less.identity = false; });
   return out;

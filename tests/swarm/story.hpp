@@ -80,7 +80,7 @@ struct Story {
   std::vector<Mac> boards;       // two may have one MAC
   int keys = 0;
   bool old_marks = false;        // the file's first row was marked by an earlier script
-  std::uint64_t lose_one_of = 0; // bytes, on every wire; 0: none
+  std::uint64_t lose_one_of = 0, garble_one_of = 0;  // bytes, on every wire; 0: none
   std::vector<Life> lives;       // drawn: the last is a quiet one
 };
 
