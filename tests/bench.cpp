@@ -12,14 +12,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Passes everything on and counts what is written.
+/// Passes everything on, perhaps garbled, and tells what is written.
 class CountingPort final : public Port {
  public:
-  CountingPort(std::unique_ptr<Port> next, std::function<void()> before_write) : next_(std::move(next)), before_write_(std::move(before_write)) {}
-  Task<Result<std::size_t>> read_some(ByteSpan into, Instant deadline) override { return next_->read_some(into, deadline); }
+  CountingPort(std::unique_ptr<Port> next, std::function<void()> before_write, std::function<void(ByteSpan)> garble)
+      : next_(std::move(next)), before_write_(std::move(before_write)), garble_(std::move(garble)) {}
+  Task<Result<std::size_t>> read_some(ByteSpan into, Instant deadline) override {
+    CO_TRY(std::size_t count, co_await next_->read_some(into, deadline));
+    garble_(into.first(count));
+    co_return count;
+  }
   Task<Result<void>> write(ByteView bytes, Instant deadline) override {
     if (before_write_) before_write_();
-    return next_->write(bytes, deadline);
+    Bytes sent{bytes.begin(), bytes.end()};
+    garble_(sent);
+    co_return co_await next_->write(sent, deadline);
   }
   Task<Result<void>> set_baud(Baud baud) override { return next_->set_baud(baud); }
   Task<Result<void>> set_dtr(bool on) override { return next_->set_dtr(on); }
@@ -33,6 +40,7 @@ class CountingPort final : public Port {
  private:
   std::unique_ptr<Port> next_;
   std::function<void()> before_write_;
+  std::function<void(ByteSpan)> garble_;
 };
 
 Plan lean_plan(const std::string& app) {
@@ -68,7 +76,7 @@ Task<> interrupt_after(Clock& clock, Line& line, Duration limit, std::shared_ptr
 
 Task<Result<std::unique_ptr<Port>>> CountingOpener::open(const std::string& name) {
   CO_TRY(std::unique_ptr<Port> port, co_await next_.open(name));
-  co_return std::unique_ptr<Port>{std::make_unique<CountingPort>(std::move(port), before_write_)};
+  co_return std::unique_ptr<Port>{std::make_unique<CountingPort>(std::move(port), before_write_, garble_)};
 }
 
 Bench::Bench(Seed seed, fs::path keep, const BenchKeys& keys) : plan(lean_plan(keys.app)), folder_(std::move(keep)), seed_(seed.number) {
@@ -78,6 +86,7 @@ Bench::Bench(Seed seed, fs::path keep, const BenchKeys& keys) : plan(lean_plan(k
     remove_ = true;
   }
   if (plan.keys) {
+    plan.keys->handshake = keys.handshake;
     plan.keys->csv = csv().string();
     if (!fs::exists(csv())) (void)write_file(csv(), as_bytes(keys.csv));
   }
@@ -89,9 +98,14 @@ Bench::Bench(Seed seed, fs::path keep, const BenchKeys& keys) : plan(lean_plan(k
   cloud_ = std::make_unique<LocalCloud>(*ca_);
   reopen_ledger();
   ports_ = std::make_unique<sim::VirtualPorts>(loop);
-  counting_ = std::make_unique<CountingOpener>(*ports_, [this] {
-    if (before_write) before_write();
-  });
+  counting_ = std::make_unique<CountingOpener>(
+      *ports_,
+      [this] {
+        if (before_write) before_write();
+      },
+      [this](ByteSpan bytes) {
+        if (garble) garble(bytes);
+      });
   // The stub is data that set-up fetches; without it the ROM's own path is tested.
   if (auto json = read_file(fs::path{ESPMINT_SOURCE_DIR} / "stub/node_modules/esptool-js/lib/targets/stub_flasher/esp32.json"))
     stubs_[ChipId::esp32] = std::make_shared<const StubImage>(*parse_stub(*json));

@@ -41,21 +41,24 @@ class Listener final : public LineObserver {
   void on_note(const std::string&, const std::string& text) override { notes.push_back(text); }
 };
 
-/// Fails or stops at the n-th write to any port.
+/// Tells of each write to any port, and may change what goes over it in either direction.
 class CountingOpener final : public PortOpener {
  public:
-  CountingOpener(PortOpener& next, std::function<void()> before_write) : next_(next), before_write_(std::move(before_write)) {}
+  CountingOpener(PortOpener& next, std::function<void()> before_write, std::function<void(ByteSpan)> garble)
+      : next_(next), before_write_(std::move(before_write)), garble_(std::move(garble)) {}
   Task<Result<std::unique_ptr<Port>>> open(const std::string& name) override;
 
  private:
   PortOpener& next_;
   std::function<void()> before_write_;
+  std::function<void(ByteSpan)> garble_;
 };
 
 /// For lines that hand out keys of a pool: what the firmware does, and the user's file.
 struct BenchKeys {
   std::string app;  // a kind of sim/app_firmware.hpp: "old3", "device-line", …
   std::string csv;  // the file's text, where there is none yet
+  Handshake handshake = Handshake::line;
 };
 
 class Bench {
@@ -86,6 +89,7 @@ class Bench {
   StationOptions options;
   Plan plan;
   std::function<void()> before_write;
+  std::function<void(ByteSpan)> garble;  // bytes on their way to a board or from it
   const LocalCa& ca() const { return *ca_; }
   const std::filesystem::path& folder() const { return folder_; }
 
