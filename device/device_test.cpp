@@ -359,6 +359,13 @@ TEST(Framed, SaysHelloTwiceASecondUntilItHasAKey) {
   EXPECT_EQ(board.say(frame(type::hail, {})).size(), hello);
 }
 
+TEST(Framed, SaysHelloOnceAtTheStartWhenItHasAKey) {
+  Board board{Dialect::framed};
+  board.say(challenge() + key_frame(key));
+  board.restart();
+  EXPECT_EQ(board.hear(2000).size(), 8u + 15 + 4);
+}
+
 TEST(Framed, RefusesWhatWasMeantForAnotherBoardOrAnotherTime) {
   Board board{Dialect::framed};
   EXPECT_EQ(board.say(key_frame(key)), refusal(type::key, reason::other_nonce));  // no challenge yet

@@ -14,10 +14,13 @@ template <const OldSketch& sketch>
 Made make_old(const Mac&, NorFlash flash, const Table& table) {
   return std::make_unique<OldFirmware>(sketch, nvs_of(flash, table));
 }
-template <device::Dialect dialect>
+template <device::Dialect dialect, DeviceFlaw flaw = DeviceFlaw::none>
 Made make_device(const Mac& mac, NorFlash flash, const Table& table) {
-  return std::make_unique<DeviceFirmware>(dialect, mac, nvs_of(flash, table));
+  return std::make_unique<DeviceFirmware>(dialect, mac, nvs_of(flash, table), flaw);
 }
+
+template <DeviceFlaw flaw>
+constexpr auto make_framed = make_device<device::Dialect::framed, flaw>;
 
 constexpr std::array kinds{
     AppKind{"challenge", "reads its identity from SPIFFS and signs challenges",
@@ -30,6 +33,10 @@ constexpr std::array kinds{
     AppKind{"device-framed", "device/, dialect framed, three fields", make_device<device::Dialect::framed>},
     AppKind{"forgetful", "old3 that says Provisioned and stores nothing", make_old<forgetful>},
     AppKind{"mute", "old3 that never shows what it stored", make_old<mute>},
+    AppKind{"framed-forgetful", "device-framed that has no key after a restart", make_framed<DeviceFlaw::forgets>},
+    AppKind{"framed-other", "device-framed that gives back other bytes after a restart",
+            make_framed<DeviceFlaw::keeps_other>},
+    AppKind{"framed-stranger", "device-framed that says another MAC", make_framed<DeviceFlaw::other_mac>},
 };
 
 }  // namespace

@@ -6,13 +6,21 @@
 
 namespace espmint::sim {
 
+/// Mistakes of whoever builds firmware around device/.
+enum class DeviceFlaw {
+  none,
+  forgets,      // what it stores is gone after a restart
+  keeps_other,  // after a restart its storage gives back other bytes
+  other_mac,    // it takes itself for another board
+};
+
 class DeviceFirmware final : public AppFirmware,
                              private device::Storage,
                              private device::SerialLine,
                              private device::Application {
  public:
   /// Three fields, `key1` to `key3`.
-  DeviceFirmware(device::Dialect, const Mac&, Nvs);
+  DeviceFirmware(device::Dialect, const Mac&, Nvs, DeviceFlaw = DeviceFlaw::none);
   Reaction start(Time now) override { return tick(now); }
   Reaction hear(Time now, ByteView) override;
   [[nodiscard]] std::optional<Time> next_tick() const override { return next_; }
@@ -29,6 +37,9 @@ class DeviceFirmware final : public AppFirmware,
   Reaction react();
 
   Nvs nvs_;
+  DeviceFlaw flaw_;
+  std::array<std::string, 3> in_memory_;  // of one that forgets
+  bool stored_now_ = false;               // since its start
   Bytes said_;
   bool restarts_ = false;
   std::optional<Time> next_;

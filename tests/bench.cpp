@@ -16,14 +16,20 @@ namespace fs = std::filesystem;
 class TappedPort final : public Port {
  public:
   TappedPort(std::unique_ptr<Port> next, WireTap& tap) : next_(std::move(next)), tap_(tap) {}
-  Task<Result<std::size_t>> read_some(ByteSpan into, Instant deadline) override { return next_->read_some(into, deadline); }
-  Task<Result<void>> write(ByteView bytes, Instant deadline) override {
+  Task<Result<std::size_t>> read_some(ByteSpan into, Instant deadline) override {
+    CO_TRY(std::size_t count, co_await next_->read_some(into, deadline));
+    tap_.garble(into.first(count));
+    co_return count;
+  }
+  Task<Result<void>> write(ByteView whole, Instant deadline) override {
+    Bytes bytes{whole.begin(), whole.end()};
+    tap_.garble(bytes);
     auto cut = tap_.on_write(next_->name(), bytes);
     if (!cut) co_return co_await next_->write(bytes, deadline);
     const std::size_t before = std::min(*cut, bytes.size());
-    if (before > 0) CO_TRY(co_await next_->write(bytes.first(before), deadline));
+    if (before > 0) CO_TRY(co_await next_->write(ByteView{bytes}.first(before), deadline));
     tap_.when_cut(next_->name());
-    co_return co_await next_->write(bytes.subspan(before), deadline);
+    co_return co_await next_->write(ByteView{bytes}.subspan(before), deadline);
   }
   Task<Result<void>> set_baud(Baud baud) override { return next_->set_baud(baud); }
   Task<Result<void>> set_dtr(bool on) override { return next_->set_dtr(on); }
@@ -103,6 +109,9 @@ class Bench::Tap final : public WireTap {
     return bench_.tap ? bench_.tap->on_write(slot, bytes) : std::nullopt;
   }
   void when_cut(const std::string& slot) override { bench_.tap->when_cut(slot); }
+  void garble(ByteSpan bytes) override {
+    if (bench_.garble) bench_.garble(bytes);
+  }
 
  private:
   Bench& bench_;
@@ -133,6 +142,7 @@ Bench::Bench(Seed seed, fs::path keep, const BenchKeys& keys, Workshop* workshop
     remove_ = true;
   }
   if (plan.keys) {
+    plan.keys->handshake = keys.handshake;
     plan.keys->csv = csv().string();
     if (!fs::exists(csv())) (void)write_file(csv(), as_bytes(keys.csv));
   }

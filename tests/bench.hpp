@@ -56,6 +56,8 @@ class WireTap {
   /// How many bytes of it pass before when_cut() is called; nothing: all of them, and it is not called.
   virtual std::optional<std::size_t> on_write(const std::string& slot, ByteView) = 0;
   virtual void when_cut(const std::string& slot) = 0;
+  /// What passes may be changed, in both directions.
+  virtual void garble(ByteSpan) {}
 };
 
 class TappedOpener final : public PortOpener {
@@ -72,6 +74,7 @@ class TappedOpener final : public PortOpener {
 struct BenchKeys {
   std::string app;  // a kind of sim/app_firmware.hpp: "old3", "device-line", …
   std::string csv;  // the file's text, where there is none yet
+  Handshake handshake = Handshake::line;
 };
 
 /// What is the same for thousands of benches and takes longer to make than one of them: firmware, compressed and framed,
@@ -124,6 +127,7 @@ class Bench {
   StationOptions options;
   Plan plan;
   std::function<void()> before_write;
+  std::function<void(ByteSpan)> garble;  // bytes on their way to a board or from it
   WireTap* tap = nullptr;
   const LocalCa& ca() const { return *ca_; }
   const std::filesystem::path& folder() const { return folder_; }

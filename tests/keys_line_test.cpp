@@ -26,6 +26,11 @@ std::string pool_text() {
   return out;
 }
 
+/// A line with this firmware. What device-framed speaks is found out by listening.
+BenchKeys pool_for(const std::string& app) {
+  return {app, pool_text(), app.find("framed") != std::string::npos ? Handshake::automatic : Handshake::line};
+}
+
 /// What every board's flash held, also of boards that are gone.
 class Boards {
  public:
@@ -96,7 +101,7 @@ void expect_rules(Bench& bench, const std::string& where = "") {
 class Kinds : public testing::TestWithParam<const char*> {};
 
 TEST_P(Kinds, OfFirmwareGetEachBoardAKeyOfItsOwn) {
-  Bench bench{Seed{21}, {}, {GetParam(), pool_text()}};
+  Bench bench{Seed{21}, {}, pool_for(GetParam())};
   for (const char* slot : {"a", "b", "c"}) bench.plug_in(slot);
   LineSummary summary = bench.run(on({"a", "b", "c"}, 3));
   EXPECT_EQ(summary.passed, 3u) << said(bench, "a") << said(bench, "b") << said(bench, "c");
@@ -107,7 +112,7 @@ TEST_P(Kinds, OfFirmwareGetEachBoardAKeyOfItsOwn) {
   EXPECT_EQ(state_of(bench, 4), KeyState::available);
   expect_rules(bench);
 }
-INSTANTIATE_TEST_SUITE_P(, Kinds, testing::Values("old3", "device-line"));
+INSTANTIATE_TEST_SUITE_P(, Kinds, testing::Values("old3", "device-line", "device-framed"));
 
 TEST(KeyLine, KnowsABoardAgainAndGivesItNothingNew) {
   Bench bench{Seed{22}, {}, {"old3", pool_text()}};
@@ -171,8 +176,8 @@ Task<> unplug_for(Bench& bench, std::string slot, Duration when, Duration away) 
 class KeyUnplugged : public testing::TestWithParam<int> {};
 
 TEST_P(KeyUnplugged, BoardEndsWithTheKeyItWasExposedTo) {
-  for (const char* app : {"old3", "device-line"}) {
-    Bench bench{Seed{400 + static_cast<std::uint64_t>(GetParam())}, {}, {app, pool_text()}};
+  for (const char* app : {"old3", "device-line", "device-framed"}) {
+    Bench bench{Seed{400 + static_cast<std::uint64_t>(GetParam())}, {}, pool_for(app)};
     bench.plug_in("a");
     LineSummary summary = bench.run(on({"a"}, 1), unplug_for(bench, "a", 53ms * GetParam(), 3s));
     std::string where = fmt::format("{}, pulled after {} ms", app, 53 * GetParam());
@@ -197,13 +202,16 @@ Task<> swap_at(Bench& bench, std::string slot, Duration when, Mac other, Boards&
 }
 
 TEST_P(KeySwapped, BoardNeverGetsAnothersKey) {
-  Bench bench{Seed{500 + static_cast<std::uint64_t>(GetParam())}, {}, {"old3", pool_text()}};
-  bench.plug_in("a");
-  Boards boards;
-  bench.run(on({"a"}, 2), swap_at(bench, "a", 53ms * GetParam(), Mac{{0x24, 0xd7, 0xeb, 0x77, 0x77, 0x77}}, boards), 4min);
-  boards.see(bench, "a");
-  boards.expect_sound(bench, fmt::format("swapped after {} ms", 53 * GetParam()));
-  expect_rules(bench);
+  for (const char* app : {"old3", "device-framed"}) {
+    Bench bench{Seed{500 + static_cast<std::uint64_t>(GetParam())}, {}, pool_for(app)};
+    bench.plug_in("a");
+    Boards boards;
+    bench.run(on({"a"}, 2), swap_at(bench, "a", 53ms * GetParam(), Mac{{0x24, 0xd7, 0xeb, 0x77, 0x77, 0x77}}, boards),
+              4min);
+    boards.see(bench, "a");
+    boards.expect_sound(bench, fmt::format("{}, swapped after {} ms", app, 53 * GetParam()));
+    expect_rules(bench);
+  }
 }
 INSTANTIATE_TEST_SUITE_P(AtAnyMoment, KeySwapped, testing::Range(1, 64));
 
@@ -240,7 +248,7 @@ void plug_the_same(Bench& bench, const Stopped& world) {
 bool stops_at(const Stopped& world, bool at_frames, int point, const char* app) {
   pid_t child = fork();
   if (child == 0) {
-    Bench bench{Seed{31}, world.folder, {app, pool_text()}};
+    Bench bench{Seed{31}, world.folder, pool_for(app)};
     plug_the_same(bench, world);
     auto count = [&bench, &world, left = point]() mutable {
       if (left-- > 0) return;
@@ -258,16 +266,17 @@ bool stops_at(const Stopped& world, bool at_frames, int point, const char* app) 
   return WIFEXITED(status) && WEXITSTATUS(status) == stopped_here;
 }
 
-class KeyCrash : public testing::TestWithParam<bool> {};
+using CrashOf = std::tuple<bool, const char*>;  // at frames or at durable points; the firmware
+class KeyCrash : public testing::TestWithParam<CrashOf> {};
 
 TEST_P(KeyCrash, LosesNoKeyAndGivesNoneTwice) {
-  const bool at_frames = GetParam();
+  const auto [at_frames, app] = GetParam();
   int points = 0;
   for (;; points += at_frames ? 3 : 1) {
     Stopped world;
-    if (!stops_at(world, at_frames, points, "old3")) break;
-    std::string where = fmt::format("{} {}", at_frames ? "frame" : "durable point", points);
-    Bench bench{Seed{32}, world.folder, {"old3", pool_text()}};
+    if (!stops_at(world, at_frames, points, app)) break;
+    std::string where = fmt::format("{}, {} {}", app, at_frames ? "frame" : "durable point", points);
+    Bench bench{Seed{32}, world.folder, pool_for(app)};
     plug_the_same(bench, world);
     Boards boards;
     boards.see(bench, "a");
@@ -280,7 +289,196 @@ TEST_P(KeyCrash, LosesNoKeyAndGivesNoneTwice) {
   }
   EXPECT_GE(points, at_frames ? 40 : 16);
 }
-INSTANTIATE_TEST_SUITE_P(AtEvery, KeyCrash, testing::Bool(), [](const auto& one) { return one.param ? "ThirdFrame" : "DurableWrite"; });
+INSTANTIATE_TEST_SUITE_P(AtEvery, KeyCrash, testing::Combine(testing::Bool(), testing::Values("old3", "device-framed")),
+                         [](const auto& one) {
+                           std::string app = std::get<1>(one.param) == std::string{"old3"} ? "Old3" : "Framed";
+                           return (std::get<0>(one.param) ? "ThirdFrame" : "DurableWrite") + app;
+                         });
+
+// ---- the framed dialect
+
+struct Speaks {
+  const char *app, *evidence;
+};
+class Auto : public testing::TestWithParam<Speaks> {};
+
+TEST_P(Auto, SpeaksWhatTheFirmwareSpeaks) {
+  Bench bench{Seed{41}, {}, {GetParam().app, pool_text(), Handshake::automatic}};
+  bench.plug_in("a");
+  EXPECT_EQ(bench.run(on({"a"}, 1)).passed, 1u) << said(bench, "a");
+  EXPECT_EQ(last(bench, "a").evidence, GetParam().evidence);
+  EXPECT_EQ(bench.run(once("a")).exit(), Exit::good) << said(bench, "a");
+  EXPECT_TRUE(last(bench, "a").already);
+  EXPECT_EQ(last(bench, "a").evidence, GetParam().evidence);
+  EXPECT_EQ(state_of(bench, 2), KeyState::available);
+  expect_rules(bench);
+}
+INSTANTIATE_TEST_SUITE_P(, Auto,
+                         testing::Values(Speaks{"device-framed", "framed-digest"}, Speaks{"old3", "read-back"},
+                                         Speaks{"device-line", "read-back"}));
+
+BenchKeys framed(const std::string& app = "device-framed") { return {app, pool_text(), Handshake::framed}; }
+
+TEST(FramedLine, IsNotSpokenWhereTheRecipeWantsLine) {
+  Bench lines{Seed{42}, {}, {"device-framed", pool_text(), Handshake::line}};
+  lines.plug_in("a");
+  lines.run(on({"a"}, 1));
+  EXPECT_EQ(last(lines, "a").fault->code, Code::recipe_invalid) << said(lines, "a");
+  EXPECT_EQ(state_of(lines, 1), KeyState::available);
+}
+
+TEST(FramedLine, SaysNothingToFirmwareThatSpeaksLine) {
+  Bench frames{Seed{43}, {}, framed("old3")};
+  frames.plug_in("a");
+  frames.run(on({"a"}, 1));
+  EXPECT_EQ(last(frames, "a").fault->code, Code::recipe_invalid) << said(frames, "a");
+  frames.plan.keys->handshake = Handshake::line;
+  EXPECT_EQ(frames.run(on({"a"}, 1)).passed, 1u) << "a question in frames would be its key now: " << said(frames, "a");
+}
+
+TEST(FramedLine, SendsNothingToABoardThatSaysAnotherMac) {
+  Bench bench{Seed{44}, {}, framed("framed-stranger")};
+  bench.plug_in("a");
+  EXPECT_EQ(bench.run(on({"a"}, 1)).passed, 0u);
+  EXPECT_EQ(last(bench, "a").verdict, Verdict::held) << said(bench, "a");
+  EXPECT_EQ(state_of(bench, 1), KeyState::available) << "never exposed";
+  EXPECT_EQ(as_text(bench.flash("a")).find(secret(1, 1)), std::string_view::npos);
+}
+
+class FramedFlaw : public testing::TestWithParam<const char*> {};
+
+TEST_P(FramedFlaw, IsNeverGreenAndItsKeyIsQuarantined) {
+  Bench bench{Seed{45}, {}, framed(GetParam())};
+  bench.plug_in("a");
+  EXPECT_EQ(bench.run(on({"a"}, 1)).passed, 0u);
+  EXPECT_EQ(last(bench, "a").verdict, Verdict::quarantined) << said(bench, "a");
+  EXPECT_EQ(last(bench, "a").fault->code, Code::key_not_stored);
+  EXPECT_EQ(state_of(bench, 1), KeyState::quarantined);
+  bench.run(once("a"));
+  EXPECT_EQ(last(bench, "a").verdict, Verdict::held);
+  EXPECT_EQ(state_of(bench, 2), KeyState::available) << "no second key";
+  expect_rules(bench);
+}
+INSTANTIATE_TEST_SUITE_P(, FramedFlaw, testing::Values("framed-forgetful", "framed-other"));
+
+TEST(FramedLine, MeasuresTheBoardBeforeItsKeyIsTouched) {
+  Bench bench{Seed{46}, {}, framed()};
+  bench.plan.keys->selftest = {{"vbat_mv", 3000, 3600}};
+  bench.plug_in("a");
+  EXPECT_EQ(bench.run(on({"a"}, 1)).passed, 1u) << said(bench, "a");
+  using Measured = std::vector<std::pair<std::string, std::int32_t>>;
+  EXPECT_EQ(last(bench, "a").record.selftest, (Measured{{"vbat_mv", 3301}, {"temp_dc", 231}}));
+  for (const SelftestLimit& limit :
+       {SelftestLimit{"vbat_mv", 3302, 3600}, {"temp_dc", -100, 230}, {"rssi_dbm", -70, 0}}) {
+    bench.plan.keys->selftest = {limit};
+    bench.plug_in(limit.name);
+    bench.run(on({limit.name}, 1));
+    const RunOutcome& outcome = last(bench, limit.name);
+    EXPECT_EQ(outcome.verdict, Verdict::failed);
+    EXPECT_EQ(outcome.fault->code, Code::selftest_failed);
+    EXPECT_EQ(outcome.record.selftest.size(), 2u);
+    EXPECT_NE(said(bench, limit.name).find(limit.name), std::string::npos) << said(bench, limit.name);
+    EXPECT_EQ(state_of(bench, 2), KeyState::available) << limit.name;
+    EXPECT_EQ(as_text(bench.flash(limit.name)).find(secret(2, 1)), std::string_view::npos);
+  }
+  expect_rules(bench);
+}
+
+TEST(FramedLine, LocksABoardThatIsProvenWhereTheRecipeWants) {
+  Bench bench{Seed{47}, {}, framed()};
+  auto locked = [&] { return as_text(bench.flash("a")).find("locked") != std::string_view::npos; };
+  bench.plug_in("a");
+  EXPECT_EQ(bench.run(on({"a"}, 1)).passed, 1u) << said(bench, "a");
+  EXPECT_FALSE(locked());
+  bench.plan.keys->lock = true;
+  for (int again : {1, 2}) {
+    EXPECT_EQ(bench.run(once("a")).exit(), Exit::good) << again << said(bench, "a");
+    EXPECT_TRUE(locked());
+  }
+}
+
+TEST(FramedLine, AsksAgainForWhatWasDamagedAndNeverTakesAnotherKey) {
+  for (std::uint32_t seed = 1; seed <= 20; ++seed) {
+    Bench bench{Seed{600 + seed}, {}, framed()};
+    // Of the frames to and from the board two of three are damaged.
+    int damaged = 0;
+    bench.garble = [&damaged, state = seed](ByteSpan bytes) mutable {
+      constexpr std::array<std::uint8_t, 4> magic{0xf5, 'E', 'M', 'K'};
+      auto frame = std::ranges::search(bytes, magic);
+      if (frame.empty()) return;
+      state = state * 1'664'525 + 1'013'904'223;
+      if ((state >> 16) % 3 == 0) return;
+      *(bytes.end() - 1 - (state >> 20) % (bytes.end() - frame.begin())) ^= 0x40;
+      ++damaged;
+    };
+    bench.plug_in("a");
+    EXPECT_EQ(bench.run(on({"a"}, 1)).passed, 1u) << seed << ": " << said(bench, "a");
+    EXPECT_GT(damaged, 3) << seed;
+    EXPECT_EQ(state_of(bench, 2), KeyState::available) << seed;
+    Boards boards;
+    boards.see(bench, "a");
+    boards.expect_sound(bench, fmt::format("seed {}", seed));
+    expect_rules(bench);
+  }
+}
+
+/// Its board has a key that another ledger gave it.
+void provision_elsewhere(const Stopped& world, int keys_before) {
+  Bench other{Seed{31}, {}, framed()};
+  for (int i = 0; i < keys_before; ++i) {
+    other.plug_in(fmt::format("b{}", i));
+    EXPECT_EQ(other.run(on({fmt::format("b{}", i)}, 1)).passed, 1u);
+  }
+  other.plug_in("a");
+  other.ports().swap("a", Mac{{0x24, 0xd7, 0xeb, 0, 0, 1}});
+  EXPECT_EQ(other.run(on({"a"}, 1)).passed, 1u);
+  save_flash(other, world);
+}
+
+TEST(FramedLine, RecognisesABoardByItsDigestAndBindsItToItsRow) {
+  Stopped world;
+  provision_elsewhere(world, 1);
+  std::string marked = pool_text();
+  for (std::size_t row = 0, at = 0; row < 2; ++row) {
+    at = marked.find('\n', at);
+    marked.insert(at, ",Provisioned");
+    at = marked.find('\n', at) + 1;
+  }
+  Bench bench{Seed{32}, {}, {"device-framed", marked, Handshake::automatic}};
+  plug_the_same(bench, world);
+  EXPECT_EQ(bench.run(on({"a"}, 1)).passed, 1u) << said(bench, "a");
+  EXPECT_EQ(last(bench, "a").key, 2);
+  EXPECT_EQ(last(bench, "a").evidence, "framed-digest");
+  EXPECT_EQ(state_of(bench, 4), KeyState::available);
+  expect_rules(bench);
+}
+
+TEST(FramedLine, HoldsABoardWithAnUnknownKeyOrErasesIt) {
+  Stopped world;
+  provision_elsewhere(world, 0);
+  Bench bench{Seed{32}, {}, {"device-framed", "k09f1-0123456789abcdef,b,c\n", Handshake::automatic}};
+  plug_the_same(bench, world);
+  bench.run(on({"a"}, 1));
+  EXPECT_EQ(last(bench, "a").verdict, Verdict::held);
+  EXPECT_EQ(last(bench, "a").fault->code, Code::board_provisioned) << said(bench, "a");
+  EXPECT_EQ(state_of(bench, 1), KeyState::available);
+  bench.plan.keys->erase_provisioned = true;
+  EXPECT_EQ(bench.run(on({"a"}, 1)).passed, 1u) << said(bench, "a");
+  EXPECT_EQ(state_of(bench, 1), KeyState::verified);
+  expect_rules(bench);
+}
+
+TEST(FramedLine, CallsNoBoardGreenThatHoldsAnotherKeyThanItsOwn) {
+  Stopped elsewhere;
+  provision_elsewhere(elsewhere, 2);
+  Bench bench{Seed{32}, {}, framed()};
+  plug_the_same(bench, Stopped{});
+  EXPECT_EQ(bench.run(on({"a"}, 1)).passed, 1u) << said(bench, "a");
+  load_flash(bench, elsewhere);
+  bench.run(once("a"));
+  EXPECT_EQ(last(bench, "a").verdict, Verdict::held) << said(bench, "a");
+  EXPECT_EQ(state_of(bench, 3), KeyState::available);
+}
 
 }  // namespace
 }  // namespace espmint

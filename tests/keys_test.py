@@ -439,6 +439,52 @@ class WhatABoardDoes(KeysTest):
         self.assertEqual([state for _, state, _ in self.states()], ["AVAILABLE"] * 2)
 
 
+class TheFramedHandShake(KeysTest):
+    RECIPE = '[keys]\nhandshake = "%s"\n%s'
+
+    def run_line(self, board, handshake="framed", more="", app="device-framed", **how):
+        (self.folder / "recipe.toml").write_text(self.RECIPE % (handshake, more))
+        return espmint("run", self.folder, "--csv-file", self.csv, "--firmware", FIRMWARE[app], "--port",
+                       board["rfc2217"], "--count", "1", "--json", state=self.state, **how)
+
+    def done(self, outcome):
+        return [event for event in outcome.events if event.get("event") == "done"][-1]
+
+    def test_a_line_gives_tests_and_locks(self):
+        table, board = rows(2), cli.BOARDS.take()
+        self.write(text_of(table))
+        limits = 'lock = true\nselftest = { vbat_mv = [3000, 3600] }\n'
+        outcome = self.run_line(board, more=limits)
+        self.assertEqual(outcome.code, 0, str(outcome))
+        done = self.done(outcome)
+        self.assertEqual((done["verdict"], done["evidence"], done["key"]), ("VERIFIED", "framed-digest", 1))
+        self.assertEqual(done["selftest"], {"vbat_mv": 3301, "temp_dc": 231})
+        self.assertTrue(is_on(board, table[0]))
+        self.assert_row(1, table[0], given("VERIFIED", board["mac"]))
+        self.assertNotIn(table[0][1], outcome.out + outcome.err)
+        self.assert_ledger_whole()
+        again = self.done(self.run_line(board, more=limits))
+        self.assertEqual((again["verdict"], again["already"], again["evidence"]), ("VERIFIED", True, "framed-digest"))
+        self.assertEqual(self.lines()[1], ",".join(table[1]) + ",available")
+
+    def test_a_board_that_fails_its_self_test_gets_no_key(self):
+        table, board = rows(1), cli.BOARDS.take()
+        self.write(text_of(table))
+        outcome = self.run_line(board, more='selftest = { temp_dc = [-100, 200] }\n')
+        done = self.done(outcome)
+        self.assertEqual((outcome.code, done["verdict"], done["code"]), (1, "FAILED", "selftest-failed"), str(outcome))
+        self.assertIn("temp_dc is 231, allowed are -100 to 200", done["fault"])
+        self.assertEqual(done["selftest"]["vbat_mv"], 3301)
+        self.assertFalse(is_on(board, table[0][:1]))
+        self.assertEqual(self.lines()[0], ",".join(table[0]) + ",available")
+
+    def test_auto_speaks_what_it_hears(self):
+        self.write(text_of(rows(2)))
+        for app, evidence in (("device-framed", "framed-digest"), ("old3", "read-back")):
+            done = self.done(self.run_line(cli.BOARDS.take(), "auto", app=app))
+            self.assertEqual((done["verdict"], done["evidence"]), ("VERIFIED", evidence), done)
+
+
 class ThePool(KeysTest):
     def test_exhausted_it_ends_the_line_and_says_how_many_were_made(self):
         boards = [cli.BOARDS.take() for _ in range(3)]
@@ -834,7 +880,7 @@ class FilesThatAreRefused(KeysTest):
 
 def setUpModule():
     (cli.WORK / "home").mkdir()
-    for app in ("old3", "old5", "device-line", "forgetful", "mute"):
+    for app in ("old3", "old5", "device-line", "device-framed", "forgetful", "mute"):
         FIRMWARE[app] = cli.WORK / ("fw-" + app)
         made = espmint("sim", "firmware", FIRMWARE[app], "--app", app, "--app-size", "64K")
         if made.code != 0:

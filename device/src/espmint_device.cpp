@@ -83,8 +83,9 @@ void Provisioner::poll(std::uint32_t now_ms) {
     prompted_at_ = now_ms;
     if (options_.dialect == Dialect::framed) return say_hello();
     write_text("Provisioning\r\n");
-  } else if (first && options_.dialect == Dialect::line) {
-    report_stored();
+  } else if (first) {
+    // A station that does not know the dialect may not ask for it: to old firmware its question is a key.
+    options_.dialect == Dialect::line ? report_stored() : say_hello();
   }
 }
 

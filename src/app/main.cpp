@@ -363,7 +363,8 @@ class CommandLine {
     firmware->add_option("--chip", simfw_.chip, "esp32, esp32c3, esp32s3");
     firmware->add_option("--app-size", simfw_.app_size, "1MB");
     firmware->add_option("--app", simfw_.app,
-                         "What the board does: challenge, old3, old5, device-line, device-framed, forgetful, mute");
+                         "What the board does: challenge, old3, old5, device-line, device-framed, forgetful, mute, "
+                         "framed-forgetful, framed-other, framed-stranger");
     firmware->add_option("--seed", simfw_.seed, "Of the bytes");
     firmware->callback([this] {
       simfw_.voice = all_.voice;

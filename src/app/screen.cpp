@@ -206,6 +206,8 @@ class JsonScreen final : public Screen {
     json["wire_bytes"] = outcome.wire_bytes;
     json["evidence"] = outcome.evidence.empty() ? Json{} : Json(outcome.evidence);
     json["key"] = outcome.key ? Json(*outcome.key) : Json{};
+    json["selftest"] = outcome.record.selftest.empty() ? Json{} : Json::object();
+    for (const auto& [name, value] : outcome.record.selftest) json["selftest"][name] = value;
     print_json(json);
   }
   void on_left(const std::string& slot) override { print_json(event("left", slot)); }

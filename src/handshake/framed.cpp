@@ -108,20 +108,6 @@ Mac mac_at(ByteView payload, std::size_t at) {
   return mac;
 }
 
-/// The board that is there is `mac`, and awake now: it echoes the nonce.
-Task<Result<FramedAnswer>> challenge_board(Port& port, Clock& clock, const Mac& mac, const Nonce& nonce,
-                                           Instant deadline) {
-  const Secret question{encode_frame(FrameType::challenge, nonce)};
-  auto take = [&](const Frame& frame) -> std::optional<FramedAnswer> {
-    if (frame.type != FrameType::echo || frame.payload.size() != 6 + nonce.size() + 1) return std::nullopt;
-    // An echo of another nonce was for somebody else.
-    if (!std::equal(nonce.begin(), nonce.end(), frame.payload.begin() + 6)) return std::nullopt;
-    const Mac answered = mac_at(frame.payload, 0);
-    return answered == mac ? FramedAnswer{AnswerKind::good, 0, {}, {}} : other_board(answered, mac);
-  };
-  co_return co_await ask(port, clock, FrameType::challenge, question, deadline, take);
-}
-
 /// Asks for a digest until the right one comes. One that is wrong may answer an older question; two are an answer.
 Task<Result<FramedAnswer>> ask_digest(Port& port, Clock& clock, FrameType type, FrameType answered_by,
                                       const Secret& question, Sha256 expected, Instant deadline) {
@@ -136,23 +122,6 @@ Task<Result<FramedAnswer>> ask_digest(Port& port, Clock& clock, FrameType type, 
   CO_TRY(FramedAnswer answer, co_await ask(port, clock, type, question, deadline, take));
   if (answer.kind == AnswerKind::silent && wrong > 0) co_return differs;
   co_return answer;
-}
-
-Result<void> check_fields(std::span<const Secret> fields) {
-  auto refused = [](std::string what) {
-    return fail({Code::input_invalid, Remedy::refuse, std::move(what), {}, {}, "correct the row of the keys"});
-  };
-  if (fields.empty() || fields.size() > most_fields)
-    return refused(fmt::format("a key has {} fields; 1 to {} are possible", fields.size(), most_fields));
-  for (std::size_t i = 0; i < fields.size(); ++i) {
-    ByteView field = fields[i].reveal();
-    if (field.empty() || field.size() > longest_field)
-      return refused(
-          fmt::format("field {} of a key has {} bytes; 1 to {} are possible", i + 1, field.size(), longest_field));
-    if (std::any_of(field.begin(), field.end(), [](std::uint8_t byte) { return byte < 0x20 || byte == 0x7f; }))
-      return refused(fmt::format("field {} of a key has a control character in it", i + 1));
-  }
-  return ok();
 }
 
 Secret key_frame(const Nonce& nonce, const Mac& mac, std::span<const Secret> fields) {
@@ -197,6 +166,14 @@ Bytes encode_frame(FrameType type, ByteView payload) {
   append(frame, payload);
   put_u32(frame, frame_crc(ByteView{frame}.subspan(frame_magic.size())));
   return frame;
+}
+
+void FrameDecoder::feed(ByteView bytes) {
+  if (buffer_.empty()) {
+    const auto begin = std::find(bytes.begin(), bytes.end(), frame_magic.front());
+    bytes = bytes.subspan(static_cast<std::size_t>(begin - bytes.begin()));
+  }
+  append(buffer_, bytes);
 }
 
 std::optional<Frame> FrameDecoder::next() {
@@ -257,9 +234,39 @@ Task<Result<std::optional<BoardHello>>> hail(Port& port, Clock& clock, Instant d
   co_return hello;
 }
 
+Task<Result<FramedAnswer>> challenge_board(Port& port, Clock& clock, const Mac& mac, const Nonce& nonce,
+                                           Instant deadline) {
+  const Secret question{encode_frame(FrameType::challenge, nonce)};
+  auto take = [&](const Frame& frame) -> std::optional<FramedAnswer> {
+    if (frame.type != FrameType::echo || frame.payload.size() != 6 + nonce.size() + 1) return std::nullopt;
+    // An echo of another nonce was for somebody else.
+    if (!std::equal(nonce.begin(), nonce.end(), frame.payload.begin() + 6)) return std::nullopt;
+    const Mac answered = mac_at(frame.payload, 0);
+    return answered == mac ? FramedAnswer{AnswerKind::good, 0, {}, {}} : other_board(answered, mac);
+  };
+  co_return co_await ask(port, clock, FrameType::challenge, question, deadline, take);
+}
+
+Result<void> check_framed_key(std::span<const Secret> fields) {
+  auto refused = [](std::string what) {
+    return fail({Code::input_invalid, Remedy::refuse, std::move(what), {}, {}, "correct the row of the keys"});
+  };
+  if (fields.empty() || fields.size() > most_fields)
+    return refused(fmt::format("a key has {} fields; 1 to {} are possible", fields.size(), most_fields));
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    ByteView field = fields[i].reveal();
+    if (field.empty() || field.size() > longest_field)
+      return refused(
+          fmt::format("field {} of a key has {} bytes; 1 to {} are possible", i + 1, field.size(), longest_field));
+    if (std::any_of(field.begin(), field.end(), [](std::uint8_t byte) { return byte < 0x20 || byte == 0x7f; }))
+      return refused(fmt::format("field {} of a key has a control character in it", i + 1));
+  }
+  return ok();
+}
+
 Task<Result<FramedAnswer>> give_key(Port& port, Clock& clock, const Mac& mac, const Nonce& nonce,
                                     std::span<const Secret> fields, Instant deadline) {
-  CO_TRY(check_fields(fields));
+  CO_TRY(check_framed_key(fields));
   CO_TRY(FramedAnswer there, co_await challenge_board(port, clock, mac, nonce, deadline));
   if (there.kind != AnswerKind::good) co_return there;
   const Secret question = key_frame(nonce, mac, fields);
@@ -269,10 +276,21 @@ Task<Result<FramedAnswer>> give_key(Port& port, Clock& clock, const Mac& mac, co
 
 Task<Result<FramedAnswer>> read_back(Port& port, Clock& clock, const Mac& mac, const Nonce& nonce,
                                      std::span<const Secret> fields, Instant deadline) {
-  CO_TRY(check_fields(fields));
+  CO_TRY(check_framed_key(fields));
   const Secret question{encode_frame(FrameType::readback, nonce)};
   const Sha256 expected = key_digest(nonce, mac, fields);
   co_return co_await ask_digest(port, clock, FrameType::readback, FrameType::digest, question, expected, deadline);
+}
+
+Task<Result<FramedAnswer>> read_digest(Port& port, Clock& clock, const Nonce& nonce, Instant deadline) {
+  const Secret question{encode_frame(FrameType::readback, nonce)};
+  auto take = [](const Frame& frame) -> std::optional<FramedAnswer> {
+    FramedAnswer answer{AnswerKind::good, 0, {}, {}};
+    if (frame.type != FrameType::digest || frame.payload.size() != answer.digest.size()) return std::nullopt;
+    std::copy(frame.payload.begin(), frame.payload.end(), answer.digest.begin());
+    return answer;
+  };
+  co_return co_await ask(port, clock, FrameType::readback, question, deadline, take);
 }
 
 Task<Result<FramedAnswer>> self_test(Port& port, Clock& clock, Instant deadline) {

@@ -1,6 +1,7 @@
 // handshake/framed.hpp: the framed hand-shake of our own firmware, the station's side. Bytes:
 // docs/formats/handshake.md.
-//   hail() → who is there; give_key() → stored, by its own word; reset; read_back() with a new nonce → the evidence.
+//   hail() or listen() (line_dialect.hpp) → who is there; challenge_board() → it is this board; give_key() → stored, by
+//   its own word; reset; read_back() with a new nonce → the evidence.
 // Every question may be asked again: a lost answer is asked for by repeating it, a damaged frame is no frame.
 #pragma once
 
@@ -43,7 +44,8 @@ Bytes encode_frame(FrameType, ByteView payload);
 /// Finds frames among log lines and noise; any bytes. Holds at most one frame's bytes beyond what was fed at once.
 class FrameDecoder {
  public:
-  void feed(ByteView bytes) { append(buffer_, bytes); }
+  /// Keeps nothing of bytes in which no frame can have begun: they may be values that old firmware prints.
+  void feed(ByteView bytes);
   /// The next whole frame of version 1 with its checksum right, if there is one.
   std::optional<Frame> next();
   /// After a pause within a frame: what has begun will not end; later bytes of it may hold a frame.
@@ -66,6 +68,11 @@ std::optional<BoardHello> parse_hello(ByteView payload);
 /// SHA-256(nonce ‖ MAC ‖ length1 ‖ field1 ‖ …): what a board answers that stores exactly these.
 Sha256 key_digest(const Nonce&, const Mac&, std::span<const Secret> fields);
 
+/// Why a board refuses: numbers of docs/formats/handshake.md, those that a station acts on.
+namespace refusal {
+inline constexpr std::uint8_t other_mac = 2, other_nonce = 3, another_key = 6, no_key = 9, unknown_type = 10;
+}
+
 /// How a question ended.
 struct FramedAnswer {
   enum class Kind {
@@ -78,9 +85,14 @@ struct FramedAnswer {
   std::uint8_t reason = 0;                                   // of a refusal: docs/formats/handshake.md
   std::string seen;                                          // for a person; never a secret
   std::vector<std::pair<std::string, std::int32_t>> values;  // of a self-test
+  Sha256 digest{};                                           // of read_digest()
 };
 /// Asks who is there, again every 500 ms; nothing at the deadline. Faults of all: the port's.
 Task<Result<std::optional<BoardHello>>> hail(Port&, Clock&, Instant deadline);
+/// The board that is there is `mac`, and awake now: it echoes the nonce. Sends nothing secret.
+Task<Result<FramedAnswer>> challenge_board(Port&, Clock&, const Mac& mac, const Nonce& nonce, Instant deadline);
+/// Whether give_key() can send these: fault input_invalid (refuse) when not.
+Result<void> check_framed_key(std::span<const Secret> fields);
 /// Challenges the board, and only when `mac` echoes `nonce` sends the key; good when it answers STORED with the right
 /// digest. That is its word: the evidence is read_back() after a reset. Fault input_invalid (refuse): not 1 to 16
 /// fields of 1 to 128 bytes without control characters.
@@ -89,6 +101,8 @@ Task<Result<FramedAnswer>> give_key(Port&, Clock&, const Mac& mac, const Nonce& 
 /// Whether the board's storage gives back these fields; `nonce` must be new.
 Task<Result<FramedAnswer>> read_back(Port&, Clock&, const Mac&, const Nonce&, std::span<const Secret> fields,
                                      Instant deadline);
+/// The digest over whatever the board's storage holds, for a board with a key that nobody knows yet.
+Task<Result<FramedAnswer>> read_digest(Port&, Clock&, const Nonce&, Instant deadline);
 Task<Result<FramedAnswer>> self_test(Port&, Clock&, Instant deadline);
 /// Challenges with `nonce`, then locks: the board takes no key ever after. Cannot be undone.
 Task<Result<FramedAnswer>> lock_board(Port&, Clock&, const Mac&, const Nonce&, Instant deadline);

@@ -125,6 +125,9 @@ struct Bench {
     auto fields = key();
     return run([&]() { return read_back(port, loop, mac, later_nonce, fields, deadline); });
   }
+  Result<FramedAnswer> reads_digest() {
+    return run([&]() { return read_digest(port, loop, later_nonce, deadline); });
+  }
   Result<FramedAnswer> locks() {
     return run([&]() { return lock_board(port, loop, mac, nonce, deadline); });
   }
@@ -287,6 +290,19 @@ TEST(ReadBack, OneStaleDigestCondemnsNoBoardTwoDo) {
   Bench once;
   once.port.sends(5ms, encode_frame(FrameType::digest, Bytes(32, 1)));
   EXPECT_EQ(once.reads_back()->kind, Kind::differs);
+}
+
+TEST(ReadDigest, GivesWhatAnUnknownBoardHolds) {
+  Bench bench;
+  bench.port.hears = [](BoardPort& port, const Frame& question) {
+    ASSERT_EQ(question.type, FrameType::readback);
+    EXPECT_EQ(question.payload, (Bytes{later_nonce.begin(), later_nonce.end()}));
+    port.answers(5ms, encode_frame(FrameType::digest, key_digest(later_nonce, mac, key())));
+  };
+  auto answer = bench.reads_digest();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->kind, Kind::good);
+  EXPECT_EQ(answer->digest, key_digest(later_nonce, mac, key()));
 }
 
 TEST(Framed, EndsRefusedSilentOrWithThePortsFault) {

@@ -25,6 +25,8 @@ constexpr Duration prompt_stays_fresh = 100ms;
 constexpr Duration write_patience = 2s;
 // Firmware may print a prompt or two before it looks at its input; readStringUntil() alone takes up to 1 s.
 constexpr Duration refusal_takes = 3s;
+// A frame that pauses so long was cut: docs/formats/handshake.md.
+constexpr Duration hello_pause = 250ms;
 // Keys are printed in ways nobody thought of; what looks like one is not shown. Shorter runs are addresses and dates.
 constexpr std::size_t shortest_key_like = 16;
 // A field of fewer bytes would be found in half the words of a boot log.
@@ -368,12 +370,13 @@ Task<Result<Greeting>> listen(Port& port, Clock& clock, const LineDialect& diale
   using Kind = Greeting::Kind;
   CO_TRY(check(dialect));
   Ear ear{dialect};
+  FrameDecoder frames;
   Greeting greeting;
   Chunk chunk;
-  Instant until = deadline;
+  Instant until = deadline, last_heard = clock.now();
   // A chunk is heard to its end before it counts: the banner of a board that restarts may be right behind a prompt.
   auto is_heard_out = [&] {
-    return greeting.kind == Kind::prompt ||
+    return greeting.kind == Kind::prompt || greeting.kind == Kind::framed ||
            (greeting.kind == Kind::provisioned && greeting.values.size() >= expected_values);
   };
   while (!is_heard_out() && clock.now() < until) {
@@ -391,6 +394,19 @@ Task<Result<Greeting>> listen(Port& port, Clock& clock, const LineDialect& diale
                  greeting.values.size() < expected_values) {
         greeting.values.emplace_back(heard->name, heard->value);
       }
+    }
+    if (clock.now() - last_heard >= hello_pause) {
+      frames.give_up_begun();
+      (void)frames.next();  // what was cut is gone before more comes behind it
+    }
+    if (count > 0) last_heard = clock.now();
+    frames.feed(chunk.first(count));
+    while (std::optional<Frame> frame = frames.next()) {
+      std::optional<BoardHello> hello = frame->type == FrameType::hello ? parse_hello(frame->payload) : std::nullopt;
+      if (!hello) continue;
+      forget(greeting);
+      greeting.kind = Kind::framed;
+      greeting.hello = std::move(hello);
     }
   }
   greeting.boots = ear.boots();

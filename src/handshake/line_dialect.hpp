@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/secret.hpp"
+#include "handshake/framed.hpp"
 #include "io/port.hpp"
 
 namespace espmint {
@@ -61,16 +62,18 @@ struct Greeting {
   enum class Kind {
     prompt,       // it asks for its keys
     provisioned,  // it said `done`; `values` has what it printed after it, perhaps fewer than expected
-    silent,       // neither until the deadline
+    framed,       // it speaks the other dialect: `hello` has its HELLO
+    silent,       // none of these until the deadline
   } kind = Kind::silent;
   std::vector<std::pair<std::string, std::string>> values;  // name, value: secrets, never logged
   int boots = 0;                                            // ROM banners heard
   std::string boot_log;            // the last 4 KiB; printable ASCII and newlines; values, dumps and long tokens masked
   bool bootloader_talked = false;  // ROM or bootloader printed, the application not a word
+  std::optional<BoardHello> hello{};
 };
-/// Listens until a prompt, or `done` and `expected_values` values (or values_patience passed), or the deadline. A
-/// banner or another `done` starts the values anew: values of two boots never mix. Faults: the port's; recipe_invalid
-/// (refuse) for a dialect that is not usable.
+/// Listens, and sends nothing, until a prompt, a HELLO frame, or `done` and `expected_values` values (or
+/// values_patience passed), or the deadline. A banner or another `done` starts the values anew: values of two boots
+/// never mix. Faults: the port's; recipe_invalid (refuse) for a dialect that is not usable.
 Task<Result<Greeting>> listen(Port&, Clock&, const LineDialect&, std::size_t expected_values, Instant deadline);
 
 /// What came of sending the line.

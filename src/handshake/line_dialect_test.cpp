@@ -343,6 +343,43 @@ TEST(Listen, ShowsNoKeyInWhateverFormItIsPrinted) {
   EXPECT_NE(greeting->boot_log.find("stored *** and ***."), std::string::npos) << greeting->boot_log;
 }
 
+std::string hello_frame() {
+  Bytes payload{1};
+  append(payload, Mac{{0x24, 0xd7, 0xeb, 0x12, 0x34, 0x56}}.octets);
+  append(payload, Bytes{0, 3, 5, '1', '.', '4', '.', '0'});
+  return std::string{as_text(encode_frame(FrameType::hello, payload))};
+}
+
+TEST(Listen, HearsAHelloOfTheFramedDialectAndSaysNothing) {
+  for (std::size_t piece : {1, 7, 4096}) {
+    Bench bench;
+    bench.port.piece = piece;
+    bench.port.says(10ms, rom_text);
+    bench.port.says(400ms, "I (312) app: started\r\n" + hello_frame());
+    auto greeting = bench.listens();
+    ASSERT_TRUE(greeting);
+    ASSERT_EQ(greeting->kind, Said::framed);
+    EXPECT_EQ(greeting->hello->firmware, "1.4.0");
+    EXPECT_EQ(bench.loop.now(), Instant{400ms});
+    EXPECT_TRUE(bench.port.written.empty()) << "to old firmware any byte is the start of a key";
+  }
+}
+
+TEST(Listen, AHelloThatIsCutDoesNotSwallowTheNextOne) {
+  Bench bench;
+  bench.port.says(100ms, hello_frame().substr(0, 20));
+  bench.port.says(600ms, hello_frame());
+  EXPECT_EQ(bench.listens()->kind, Said::framed);
+  EXPECT_EQ(bench.loop.now(), Instant{600ms});
+}
+
+TEST(Listen, OtherFramesAreNoHello) {
+  Bench bench;
+  bench.port.says(100ms, std::string{as_text(encode_frame(FrameType::hail, {}))});
+  bench.port.prompts(400ms, 2s);
+  EXPECT_EQ(bench.listens()->kind, Said::prompt);
+}
+
 TEST(Listen, HandsUpAPortThatVanishes) {
   Bench bench;
   bench.port.gone_at = 300ms;

@@ -509,6 +509,7 @@ Result<void> Store::record_run(const RunRecord& run) {
                  {"verdict", run.verdict},
                  {"code", clean(run.code)},
                  {"fault", clean(run.fault)}});
+  for (const auto& [name, value] : run.selftest) detail["selftest"][clean(name)] = value;
   auto text = [&](const char* name) { return detail[name].get<std::string>(); };
   TRY(auto audit, change.log("run", text(run.device_id.empty() ? "mac" : "device_id"), detail));
   TRY(db_.run(

@@ -97,6 +97,8 @@ struct RunRecord {
   std::string verdict;  // VERIFIED, WRITTEN, HELD, QUARANTINED, FAILED
   std::string code;     // fault code's name, empty when VERIFIED
   std::string fault;    // the sentence
+  /// What the firmware measured: name, value. Kept in the chain only: runs() has none.
+  std::vector<std::pair<std::string, std::int32_t>> selftest{};
 };
 
 struct DeviceRecord {

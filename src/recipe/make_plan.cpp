@@ -301,6 +301,7 @@ Result<Plan> make_plan(const Recipe& recipe, FirmwareSet set, const PlanOptions&
     for (const FileOwned& file : identity.shared_files) all.add(file.path).add(file.content);
   }
   if (plan.keys) all.add("keys").add(plan.keys->prompt).add(plan.keys->done).add(plan.keys->values);
+  if (plan.keys && plan.keys->lock) all.add("lock");
   plan.digest = all.finish();
   return plan;
 }

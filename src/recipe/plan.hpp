@@ -49,6 +49,19 @@ struct IdentityPlan {
   std::vector<IdentityFile> files;
 };
 
+/// Which hand-shake the running firmware speaks: docs/formats/handshake.md.
+enum class Handshake {
+  line,
+  framed,
+  automatic,  // the one that the firmware is heard to speak
+};
+
+/// Bounds, both included, of a value that the firmware measures.
+struct SelftestLimit {
+  std::string name;
+  std::int32_t low = 0, high = 0;
+};
+
 /// One-time keys from a user's file, handed to the running firmware over the serial line.
 struct KeysPlan {
   std::string csv;                     // as whoever opens it can; relative to the recipe before make_plan
@@ -56,6 +69,10 @@ struct KeysPlan {
   std::vector<std::string> columns;    // of a file with a header: which are given, in this order
   std::vector<std::uint32_t> shared;   // columns (from 1) that may repeat from row to row
   char delimiter = 0;                  // 0: as the file shows
+  Handshake handshake = Handshake::line;
+  bool lock = false;  // framed only: once its key is proven, the board takes no other for ever
+  /// Framed only. None: not measured. Measured before the key is sent; values without a limit are recorded.
+  std::optional<std::vector<SelftestLimit>> selftest;
   std::string prompt = "Provisioning", done = "Provisioned", values = "{name}: {value}";  // docs/formats/handshake.md
   std::chrono::seconds prompt_patience{60}, answer_patience{30};
   std::uint32_t baud = 115'200;

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <functional>
+#include <limits>
 #include <toml++/toml.h>
 
 #include "base/text.hpp"
@@ -78,6 +79,8 @@ std::string check_id(const std::string& id) {
   return checked ? std::string{} : checked.error().what;
 }
 
+constexpr std::size_t longest_selftest_name = 31;  // docs/formats/handshake.md
+
 /// A list of numbers or of words.
 template <typename T, typename Out>
 Result<void> take_list(Section& section, std::string_view key, std::string_view kind, Out& out) {
@@ -93,18 +96,47 @@ Result<void> take_list(Section& section, std::string_view key, std::string_view 
   return ok();
 }
 
+/// `name = [lowest, highest]` for each value of the firmware's self-test that has limits.
+Result<void> take_selftest(Section& section, KeysPlan& keys) {
+  const toml::node* node = section.node("selftest");
+  if (!node) return ok();
+  const toml::table* table = node->as_table();
+  if (!table)
+    return fail(section.wrong(node->source(), "keys.selftest is a table of limits: { vbat_mv = [3000, 3600] }"));
+  std::vector<SelftestLimit>& limits = keys.selftest.emplace();
+  for (const auto& [name, value] : *table) {
+    auto wrong = [&, key = name.str()](std::string_view what) {
+      return fail(section.wrong(value.source(), fmt::format("keys.selftest.{} {}", key, what)));
+    };
+    if (name.str().empty() || name.str().size() > longest_selftest_name)
+      return fail(section.wrong(
+          name.source(), fmt::format("a self-test's value has a name of 1 to {} characters", longest_selftest_name)));
+    const toml::array* pair = value.as_array();
+    auto low = pair && pair->size() == 2 ? pair->get(0)->value_exact<std::int64_t>() : std::nullopt;
+    auto high = low ? pair->get(1)->value_exact<std::int64_t>() : std::nullopt;
+    if (!high) return wrong("is a pair of whole numbers: [lowest, highest]");
+    if (*low > *high) return wrong("has its lower limit above the upper one");
+    if (*low < std::numeric_limits<std::int32_t>::min() || *high > std::numeric_limits<std::int32_t>::max())
+      return wrong("does not fit: values have 32 bits");
+    limits.push_back({std::string{name.str()}, static_cast<std::int32_t>(*low), static_cast<std::int32_t>(*high)});
+  }
+  return ok();
+}
+
 Result<void> take_keys(Section& section, Recipe& recipe) {
-  static constexpr std::array<std::string_view, 2> handshakes{"line", "auto"};
+  static constexpr std::array<std::string_view, 3> handshakes{"line", "framed", "auto"};
   static constexpr std::array<std::string_view, 2> policies{"hold", "erase"};
   KeysPlan keys;
   keys.csv = "keys.csv";
   std::string handshake = "line", provisioned = "hold", delimiter;
   std::uint64_t fields = 0, prompt = 60, answer = 30, baud = keys.baud;
   TRY(section.take<std::string>("csv", keys.csv, "a path in quotes"));
-  TRY(section.take<std::string>("handshake", handshake, "a word in quotes", [](const std::string& word) -> std::string {
-    if (word == "framed") return "\"framed\" is not in this version; it has line";
-    return one_of(handshakes)(word);
-  }));
+  TRY(section.take<std::string>("handshake", handshake, "a word in quotes", one_of(handshakes)));
+  keys.handshake = handshake == "framed" ? Handshake::framed
+                   : handshake == "auto" ? Handshake::automatic
+                                         : Handshake::line;
+  TRY(section.take<bool>("lock", keys.lock, "true or false"));
+  TRY(take_selftest(section, keys));
   TRY(section.take<std::uint64_t>("fields", fields, "a whole number"));
   TRY((take_list<std::string>(section, "columns", "a list of names in quotes", keys.columns)));
   TRY((take_list<std::int64_t>(section, "shared", "a list of column numbers", keys.shared)));
@@ -123,6 +155,10 @@ Result<void> take_keys(Section& section, Recipe& recipe) {
   TRY((take_list<std::string>(section, "nvs_names", "a list of names in quotes", keys.nvs_names)));
   TRY(section.take<std::string>("provisioned", provisioned, "a word in quotes", one_of(policies)));
   TRY(section.nothing_else());
+  // A board that speaks `line` can neither be locked nor tested: none may become green by passing both over.
+  if (keys.handshake != Handshake::framed && (keys.lock || keys.selftest))
+    return fail(section.wrong(section.node(keys.lock ? "lock" : "selftest")->source(),
+                              fmt::format("keys.{} needs handshake = \"framed\"", keys.lock ? "lock" : "selftest")));
   keys.fields = static_cast<std::uint32_t>(std::min<std::uint64_t>(fields, 64));
   keys.delimiter = delimiter.empty() ? '\0' : delimiter.front();
   keys.prompt_patience = std::chrono::seconds{std::min<std::uint64_t>(prompt, 3600)};

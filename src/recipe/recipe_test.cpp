@@ -125,8 +125,36 @@ TEST(Recipe, SaysWhichKeysAreHandedOverAndHow) {
   EXPECT_TRUE(refused("[keys]\ncolums = [1]\n", "2:1", {"columns"}));
 }
 
+TEST(Recipe, SaysWhichDialectTheFirmwareSpeaks) {
+  EXPECT_EQ(parse("[keys]\n")->keys->handshake, Handshake::line);
+  EXPECT_EQ(parse("[keys]\nhandshake = \"auto\"\n")->keys->handshake, Handshake::automatic);
+  auto recipe = parse(
+      "[keys]\nhandshake = \"framed\"\nlock = true\n[keys.selftest]\nvbat_mv = [3000, 3600]\n\"temp dc\" = [-100, "
+      "600]\n");
+  ASSERT_TRUE(recipe) << describe(recipe.error());
+  EXPECT_EQ(recipe->keys->handshake, Handshake::framed);
+  EXPECT_TRUE(recipe->keys->lock);
+  ASSERT_TRUE(recipe->keys->selftest && recipe->keys->selftest->size() == 2);
+  const SelftestLimit& temperature = recipe->keys->selftest->front();
+  EXPECT_EQ(std::tuple(temperature.name, temperature.low, temperature.high),
+            std::tuple(std::string{"temp dc"}, -100, 600));
+  EXPECT_TRUE(parse("[keys]\nhandshake = \"framed\"\nselftest = {}\n")->keys->selftest)
+      << "measured, and nothing demanded";
+  EXPECT_TRUE(refused("[keys]\nhandshake = \"frame\"\n", "2:13", {"framed"}));
+}
+
+TEST(Recipe, RefusesLimitsAndALockThatCouldNotBeKept) {
+  const std::string framed = "[keys]\nhandshake = \"framed\"\n";
+  EXPECT_TRUE(refused(framed + "selftest = { v = [2, 1] }\n", "3:18", {"v", "above"}));
+  EXPECT_TRUE(refused(framed + "selftest = { v = 2 }\n", "3:18", {"[lowest, highest]"}));
+  EXPECT_TRUE(refused(framed + "selftest = { v = [1, 2.5] }\n", "3:18", {"whole numbers"}));
+  EXPECT_TRUE(refused(framed + "selftest = { v = [1, 3000000000] }\n", "3:18", {"32 bits"}));
+  EXPECT_TRUE(refused(framed + "selftest = true\n", "3:12", {"table"}));
+  EXPECT_TRUE(refused("[keys]\nlock = true\n", "2:8", {"framed"}));
+  EXPECT_TRUE(refused("[keys]\nhandshake = \"auto\"\nselftest = {}\n", "3:12", {"framed"}));
+}
+
 TEST(Recipe, ThatWantsWhatALaterVersionDoesIsRefusedRatherThanIgnored) {
-  EXPECT_TRUE(refused("[keys]\nhandshake = \"framed\"\n", "2:13", {"framed", "not in this version", "line"}));
   EXPECT_TRUE(refused("[cloud.aws]\nregion = \"eu-central-1\"\n", "1:1", {"cloud", "not in this version"}));
   EXPECT_TRUE(refused("[identity]\nissuer = \"aws\"\n", "2:10", {"not in this version", "local"}));
   EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n", "2:10", {"nvs", "spiffs"}));

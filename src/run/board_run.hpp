@@ -71,9 +71,23 @@ class BoardRun {
   Task<Result<void>> judge_key(const Greeting&, const std::vector<Secret>& fields);
   Task<Result<bool>> nvs_holds_key(const std::vector<Secret>& fields);
   Task<Result<bool>> recognise_key(const Greeting&);
+  Task<Result<bool>> bind_or_erase(std::optional<PoolKey> found, std::string seen);
+  Task<Result<void>> expose_key();
+  Task<Result<void>> mark_key_written();
   Task<Result<void>> quarantine_key(std::string_view why);
   Task<Result<void>> release_key(std::string_view why);
   Task<Result<void>> record_key();
+
+  // The same in the framed dialect (hand_over_framed.cpp).
+  Task<Result<void>> hand_over_framed(const BoardHello&, const std::vector<Secret>& fields);
+  Task<Result<BoardHello>> hear_framed();
+  Result<void> expect_this_board(const BoardHello&) const;
+  Task<Result<void>> test_board();
+  Task<Result<void>> deliver_framed(const std::vector<Secret>& fields);
+  Task<Result<void>> judge_framed(const BoardHello&, const std::vector<Secret>& fields);
+  Task<Result<bool>> recognise_framed();
+  Task<Result<void>> lock_key(BoardState);
+  Nonce new_nonce();
 
   // Tools of the steps.
   using StepBody = Task<Result<void>> (BoardRun::*)();
@@ -107,7 +121,7 @@ class BoardRun {
   std::shared_ptr<const PreparedRegion> image_;
   std::optional<PoolKey> key_;  // of the pool; its state as this run knows it
   bool key_proven_ = false;
-  std::string key_evidence_ = "read-back";
+  std::string key_evidence_ = "read-back", key_evidence_detail_ = "every field, after a reset";
   Secret kept_key_;  // only where the recipe saves private keys
   bool keeps_identity_ = false;  // VERIFIED before: nothing minted, nothing exposed
   bool exposed_ = false, written_ = false, verified_ = false;

@@ -9,11 +9,15 @@
 #include "recipe/checks.hpp"
 #include "rom/connect.hpp"
 #include "run/board_run.hpp"
+#include "run/hand_over.hpp"
 
 namespace espmint {
 namespace {
 
 using namespace std::chrono_literals;
+
+/// After a reset firmware that speaks `framed` says HELLO by itself; one that does not is asked after this time.
+constexpr Duration hail_after = 3s;
 
 LineDialect dialect_of(const KeysPlan& keys) {
   LineDialect out;
@@ -32,13 +36,18 @@ std::string last_words(const std::string& boot_log) {
   return boot_log.substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin)).substr(0, 120);
 }
 
-Fault silent(const Greeting& heard, std::chrono::seconds waited, std::string_view prompt) {
+Fault silent(const Greeting& heard, std::chrono::seconds waited, std::string_view prompt,
+             Handshake handshake = Handshake::line) {
   Fault fault{Code::application_silent, Remedy::refuse, fmt::format("the firmware did not ask for its key within {} s", waited.count())};
   if (heard.bootloader_talked) {
     fault.what = "the bootloader talks but the application is silent";
     fault.advice = "Its console is usually on another UART or on USB, or it speaks another baud rate: recipe, [keys] baud";
+  } else if (handshake == Handshake::framed) {
+    fault.advice = "It should say HELLO in a frame, at its start or when it is asked (docs/formats/handshake.md)";
   } else {
     fault.advice = fmt::format("It should print \"{}\" again and again; the recipe's [keys] prompt can name another word", prompt);
+    if (handshake == Handshake::automatic)
+      fault.advice += ". Framed firmware that says no HELLO at its start is only asked with handshake = \"framed\"";
   }
   std::string words = last_words(heard.boot_log);
   fault.seen = words.empty() ? "it printed nothing" : fmt::format("its last words: \"{}\"", words);
@@ -49,11 +58,19 @@ Fault restarted() {
   return {Code::reply_missing, Remedy::reconnect, "the board restarted before its key was sent", {}, "nothing of the key was sent", "Check its supply"};
 }
 
-Fault held_with(std::string what, std::string seen, std::string advice) {
-  return {Code::board_held, Remedy::refuse, std::move(what), {}, std::move(seen), std::move(advice)};
+/// The recipe says one dialect, and the firmware speaks the other.
+Fault other_dialect(std::string_view spoken) {
+  Fault fault{Code::recipe_invalid, Remedy::refuse,
+              fmt::format("the firmware speaks the hand-shake \"{}\", the recipe wants the other", spoken)};
+  fault.advice = fmt::format("Recipe, [keys] handshake = \"{}\" or \"auto\"", spoken);
+  return fault;
 }
 
 }  // namespace
+
+Fault held_with(std::string what, std::string seen, std::string advice) {
+  return {Code::board_held, Remedy::refuse, std::move(what), {}, std::move(seen), std::move(advice)};
+}
 
 /// What the pool has for this board: its own key when it ever had one, else the next.
 Task<Result<void>> BoardRun::admit_key() {
@@ -102,7 +119,29 @@ Task<Result<Greeting>> BoardRun::hear_application(std::size_t values, std::chron
   CO_TRY(co_await port_.set_baud(Baud{keys.baud}));
   CO_TRY(co_await reset_into_application(port_, station_.clock));
   LineDialect dialect = dialect_of(keys);
-  co_return co_await listen(port_, station_.clock, dialect, values, station_.clock.now() + patience);
+  const Instant deadline = station_.clock.now() + patience;
+  // Old firmware keeps a question of the framed dialect as its key: none is asked unless the recipe says so, or another
+  // board with this very firmware has spoken it.
+  const bool hails =
+      keys.handshake == Handshake::framed || (keys.handshake == Handshake::automatic && station_.framed_heard);
+  const Instant until = hails ? std::min(deadline, station_.clock.now() + hail_after) : deadline;
+  const bool framed_only = keys.handshake == Handshake::framed;
+  if (framed_only) values = 0;
+  CO_TRY(Greeting heard, co_await listen(port_, station_.clock, dialect, values, until));
+  // Framed firmware may log such a word too; then a HELLO is not far.
+  const bool lines = heard.kind == Greeting::Kind::prompt || heard.kind == Greeting::Kind::provisioned;
+  while (framed_only && heard.kind != Greeting::Kind::framed && lines && station_.clock.now() < until) {
+    CO_TRY(heard, co_await listen(port_, station_.clock, dialect, values, until));
+  }
+  if (framed_only && lines && heard.kind != Greeting::Kind::framed) co_return fail(other_dialect("line"));
+  if (heard.kind == Greeting::Kind::silent && hails) {
+    CO_TRY(heard.hello, co_await hail(port_, station_.clock, deadline));
+    if (heard.hello) heard.kind = Greeting::Kind::framed;
+  }
+  const bool framed = heard.kind == Greeting::Kind::framed;
+  if (framed && keys.handshake == Handshake::line) co_return fail(other_dialect("framed"));
+  if (framed) station_.framed_heard = true;
+  co_return heard;
 }
 
 Task<Result<void>> BoardRun::hand_over_key() {
@@ -112,7 +151,9 @@ Task<Result<void>> BoardRun::hand_over_key() {
   CO_TRY(std::vector<Secret> fields, co_await on_pool(station_.ledger_pool, std::move(read)));
   CO_TRY(Greeting heard, co_await hear_application(fields.size(), keys.prompt_patience));
   if (heard.boots > 1) co_return fail(restarted());
-  if (heard.kind == Greeting::Kind::silent) co_return fail(silent(heard, keys.prompt_patience, keys.prompt));
+  if (heard.kind == Greeting::Kind::silent)
+    co_return fail(silent(heard, keys.prompt_patience, keys.prompt, keys.handshake));
+  if (heard.kind == Greeting::Kind::framed) co_return co_await hand_over_framed(*heard.hello, fields);
   if (heard.kind == Greeting::Kind::provisioned) {
     if (key_->state != KeyState::reserved) co_return co_await judge_key(heard, fields);
     bool goes_on = false;
@@ -135,13 +176,7 @@ Task<Result<void>> BoardRun::hand_over_key() {
 Task<Result<void>> BoardRun::deliver_key(const std::vector<Secret>& fields) {
   const KeysPlan& keys = *station_.plan.keys;
   CO_TRY(Secret line, key_line(fields));
-  if (station_.stopping && key_->state == KeyState::reserved)
-    co_return fail({Code::interrupted, Remedy::refuse, "stopped before the key was sent", {}, {}, {}});
-  if (key_->state == KeyState::reserved) {
-    auto expose = [&ledger = station_.ledger, number = key_->number] { return ledger.expose_key(number); };
-    CO_TRY(co_await on_pool(station_.ledger_pool, std::move(expose)));
-    key_->state = KeyState::exposed;
-  }
+  CO_TRY(co_await expose_key());
   LineDialect dialect = dialect_of(keys);
   CO_TRY(Delivery sent, co_await deliver(port_, station_.clock, dialect, line, station_.clock.now() + keys.prompt_patience));
   switch (sent.kind) {
@@ -162,6 +197,22 @@ Task<Result<void>> BoardRun::deliver_key(const std::vector<Secret>& fields) {
     }
     case Delivery::Kind::accepted: break;
   }
+  co_return co_await mark_key_written();
+}
+
+/// The point of no return: durable when it returns. A board that is being given its key once more is past it already.
+Task<Result<void>> BoardRun::expose_key() {
+  if (key_->state != KeyState::reserved) co_return ok();
+  if (station_.stopping)
+    co_return fail({Code::interrupted, Remedy::refuse, "stopped before the key was sent", {}, {}, {}});
+  auto expose = [&ledger = station_.ledger, number = key_->number] { return ledger.expose_key(number); };
+  CO_TRY(co_await on_pool(station_.ledger_pool, std::move(expose)));
+  key_->state = KeyState::exposed;
+  co_return ok();
+}
+
+/// The board has answered that it holds it, in this run or for one that did not hear it.
+Task<Result<void>> BoardRun::mark_key_written() {
   if (key_->state != KeyState::exposed) co_return ok();
   auto mark = [&ledger = station_.ledger, number = key_->number] { return ledger.mark_key_written(number); };
   CO_TRY(co_await on_pool(station_.ledger_pool, std::move(mark)));
@@ -172,6 +223,7 @@ Task<Result<void>> BoardRun::deliver_key(const std::vector<Secret>& fields) {
 /// After a reset and a fresh identification: does the board hold what it was given?
 Task<Result<void>> BoardRun::judge_key(const Greeting& heard, const std::vector<Secret>& fields) {
   const KeysPlan& keys = *station_.plan.keys;
+  if (heard.kind == Greeting::Kind::framed) co_return fail(other_dialect("framed"));
   if (heard.kind == Greeting::Kind::silent) co_return fail(silent(heard, keys.answer_patience, keys.done));
   if (heard.kind == Greeting::Kind::prompt) {
     CO_TRY(co_await quarantine_key("it said it was provisioned, and asked again after its restart"));
@@ -179,12 +231,7 @@ Task<Result<void>> BoardRun::judge_key(const Greeting& heard, const std::vector<
     fault.advice = "The key stays with this board; check the firmware's NVS partition and its return codes";
     co_return fail(std::move(fault));
   }
-  if (key_->state == KeyState::exposed) {
-    // An earlier run sent it and saw no answer; here it is.
-    auto mark = [&ledger = station_.ledger, number = key_->number] { return ledger.mark_key_written(number); };
-    CO_TRY(co_await on_pool(station_.ledger_pool, std::move(mark)));
-    key_->state = KeyState::written;
-  }
+  CO_TRY(co_await mark_key_written());
   if (heard.values.empty()) {
     if (!keys.nvs_space.empty()) {
       bool held = false;
@@ -252,6 +299,13 @@ Task<Result<bool>> BoardRun::recognise_key(const Greeting& heard) {
   for (const auto& [name, value] : heard.values) values.push_back(value);
   auto find = [&station = station_, values = std::move(values)] { return station.keys->key_with(values); };
   CO_TRY(std::optional<PoolKey> found, co_await on_pool(station_.ledger_pool, std::move(find)));
+  co_return co_await bind_or_erase(std::move(found),
+                                   fmt::format("it says \"{}\" and prints {} values", keys.done, heard.values.size()));
+}
+
+/// `found`: the key of the pool that the board holds, if it is one of these; `seen`: what it said.
+Task<Result<bool>> BoardRun::bind_or_erase(std::optional<PoolKey> found, std::string seen) {
+  const KeysPlan& keys = *station_.plan.keys;
   if (found && found->device.empty() && (found->state == KeyState::verified || found->state == KeyState::quarantined)) {
     CO_TRY(co_await release_key("the board holds a key already"));
     auto bind = [&station = station_, number = found->number, who = who_, id = outcome_.record.device_id]() -> Result<void> {
@@ -272,7 +326,7 @@ Task<Result<bool>> BoardRun::recognise_key(const Greeting& heard) {
                                       "Another program hands out the same file's keys: stop it first"));
   if (!keys.erase_provisioned || !keys.nvs) {
     Fault fault{Code::board_provisioned, Remedy::refuse, "this board was provisioned before, with a key that is not in the pool"};
-    fault.seen = fmt::format("it says \"{}\" and prints {} values", keys.done, heard.values.size());
+    fault.seen = std::move(seen);
     fault.advice = keys.nvs ? "Put it aside, or erase such boards' NVS with `--provisioned erase`" : "Put it aside";
     co_return fail(std::move(fault));
   }
@@ -307,8 +361,9 @@ Task<Result<void>> BoardRun::release_key(std::string_view why) {
 
 Task<Result<void>> BoardRun::record_key() {
   if (!key_ || !key_proven_) co_return ok();
-  auto keep = [&station = station_, key = *key_, method = key_evidence_]() -> Result<void> {
-    if (key.state == KeyState::written) TRY(station.ledger.mark_key_verified(key.number, {method, "every field, after a reset"}));
+  auto keep = [&station = station_, key = *key_, method = key_evidence_,
+               detail = key_evidence_detail_]() -> Result<void> {
+    if (key.state == KeyState::written) TRY(station.ledger.mark_key_verified(key.number, {method, detail}));
     return station.keys->mark(key.number);
   };
   CO_TRY(co_await on_pool(station_.ledger_pool, std::move(keep)));

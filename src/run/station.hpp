@@ -69,6 +69,8 @@ struct Station {
   // rest are not waited for (policy automatic).
   int challenges_unanswered = 0;
   int challenges_answered = 0;
+  bool framed_heard =
+      false;              // a board with this firmware spoke the framed hand-shake: the next ones may be asked in it
   bool stopping = false;  // no new board; boards without an exposed secret stop
 };
 

@@ -6,8 +6,10 @@ bugs change one place, the earlier one's `plant` still has it.
 BUGS = [
     # ---- what is durable before a byte leaves
     dict(what="the key is sent before the ledger says EXPOSED", file="run/hand_over.cpp",
-         find="    CO_TRY(co_await on_pool(station_.ledger_pool, std::move(expose)));\n    key_->state = KeyState::exposed;",
-         plant="    if (!BUG) CO_TRY(co_await on_pool(station_.ledger_pool, std::move(expose)));\n    key_->state = KeyState::exposed;"),
+         find="  CO_TRY(co_await on_pool(station_.ledger_pool, std::move(expose)));\n  key_->state = KeyState::exposed;",
+         plant="  if (!BUG) CO_TRY(co_await on_pool(station_.ledger_pool, std::move(expose)));\n  key_->state = KeyState::exposed;"),
+    dict(what="a framed key is sent before the ledger says EXPOSED", file="run/hand_over_framed.cpp",
+         find="  CO_TRY(co_await expose_key());\n", plant="  if (!BUG) CO_TRY(co_await expose_key());\n"),
     dict(what="the ledger logs EXPOSED but does not move the key", file="ledger/pool.cpp",
          find="  TRY(db_.run(free ?", plant="  if (!(BUG && to == KeyState::exposed)) TRY(db_.run(free ?"),
     dict(what="a reserved row is not marked in the file", file="run/hand_over.cpp",
@@ -70,6 +72,11 @@ BUGS = [
          find="  if (heard.kind == Greeting::Kind::silent) co_return fail(silent(heard, keys.answer_patience, keys.done));\n",
          plant="  if (heard.kind == Greeting::Kind::silent) co_return fail(silent(heard, keys.answer_patience, keys.done));\n"
                "  if (BUG && heard.kind == Greeting::Kind::prompt) {\n    key_proven_ = true;\n    co_return ok();\n  }\n"),
+    dict(what="any digest is proof", file="run/hand_over_framed.cpp",
+         find="  if (!has_key || answer.kind != Ended::good) {", plant="  if (!BUG && (!has_key || answer.kind != Ended::good)) {"),
+    dict(what="STORED alone is proof", file="run/hand_over_framed.cpp",
+         find="  CO_TRY(co_await deliver_framed(fields));\n",
+         plant="  CO_TRY(co_await deliver_framed(fields));\n  if (BUG) {\n    key_proven_ = true;\n    co_return ok();\n  }\n"),
     dict(what="the last field is not compared", file="handshake/line_dialect.cpp",
          find="  for (std::size_t i = 0; i < fields.size(); ++i) {\n    if (i >= greeting.values.size()) return i + 1;",
          plant="  for (std::size_t i = 0; i < fields.size() - (BUG ? 1 : 0); ++i) {\n    if (i >= greeting.values.size()) return i + 1;"),
@@ -139,7 +146,6 @@ BUGS = [
     dict(what="a key is VERIFIED straight from EXPOSED", edits=[
         dict(file="run/hand_over.cpp", find="  if (key_->state != KeyState::exposed) co_return ok();\n  auto mark",
              plant="  if (key_->state != KeyState::exposed || BUG) co_return ok();\n  auto mark"),
-        dict(file="run/hand_over.cpp", find="  if (key_->state == KeyState::exposed) {\n    // An earlier run", plant="  if (key_->state == KeyState::exposed && !BUG) {\n    // An earlier run"),
         dict(file="run/hand_over.cpp", find="    if (key.state == KeyState::written) TRY(", plant="    if (key.state == KeyState::written || BUG) TRY("),
         dict(file="ledger/pool.cpp", find="  return move_key(number, {KeyState::written}, KeyState::verified,",
              plant="  if (BUG) return move_key(number, {KeyState::written, KeyState::exposed}, KeyState::verified, \"key_verified\", {{\"method\", evidence.method}, {\"detail\", \"\"}});\n"

@@ -262,7 +262,7 @@ class Shop final : public WireTap {
   /// A board that has never been sent a key, left in peace, with firmware that proves what it holds.
   [[nodiscard]] bool must_pass(const Visit& visit) const {
     const World::Board& board = world_.boards[visit.board];
-    bool able = story_.app != "forgetful" && story_.app != "mute";
+    bool able = story_.app == "old3" || story_.app.starts_with("device-");
     bool alone = std::ranges::count(story_.boards, story_.boards[visit.board]) == 1;
     // After a lost ledger a mark in the file keeps a key for a board that never got it.
     bool known = board.met && std::ranges::any_of(story_.lives, [](const Life& life) { return life.before != Before::nothing; });
@@ -294,12 +294,17 @@ class Shop final : public WireTap {
   std::size_t busy_ = 0;
 };
 
+Handshake handshake_of(const Story& story) {
+  if (story.automatic) return Handshake::automatic;
+  return story.app.find("framed") == std::string::npos ? Handshake::line : Handshake::framed;
+}
+
 }  // namespace
 
 void live(const Story& story, std::size_t n, World& world, const fs::path& folder, Workshop& workshop) {
   const Life& life = story.lives[n];
   try {
-    Bench bench{Seed{story.seed * 16 + n}, folder, {story.app, {}}, &workshop};
+    Bench bench{Seed{story.seed * 16 + n}, folder, {story.app, {}, handshake_of(story)}, &workshop};
     bench.loop.shift_wall(between_lives * static_cast<std::int64_t>(n));
     Shop shop{story, life, world, bench};
     LineOptions options;

@@ -77,11 +77,13 @@ std::string secret_of(const Story& story, int key, int field) {
 }
 
 Story draw_story(std::uint64_t seed) {
-  static constexpr std::array apps{"old3", "old3", "old3", "device-line", "device-line", "forgetful", "mute"};
+  static constexpr std::array apps{"old3", "old3", "old3", "device-line", "device-line", "forgetful", "mute",
+                                   "device-framed", "device-framed", "framed-forgetful", "framed-other"};
   Dice dice{seed};
   Story out;
   out.seed = seed;
   out.app = apps[dice.roll(apps.size())];
+  out.automatic = dice.one_of(2);
   out.identity = dice.one_of(8);
   out.slots = 1 + dice.roll(3);
   for (std::size_t n = 0, count = 4 + dice.roll(most_boards - 3); n < count; ++n)
@@ -108,7 +110,7 @@ Story draw_story(std::uint64_t seed) {
 }
 
 std::string tell(const Story& story) {
-  std::string out = fmt::format("{} on {} slots, {} boards, {} keys{}{}{}{}\n", story.app, story.slots, story.boards.size(), story.keys,
+  std::string out = fmt::format("{}{} on {} slots, {} boards, {} keys{}{}{}{}\n", story.app, story.automatic ? ", to be found out," : "", story.slots, story.boards.size(), story.keys,
                                 story.identity ? ", with an identity" : "", story.old_marks ? ", a file that an earlier script marked" : "",
                                 story.lose_one_of ? fmt::format(", one byte of {} lost", story.lose_one_of) : "",
                                 story.garble_one_of ? fmt::format(", one byte of {} garbled", story.garble_one_of) : "");

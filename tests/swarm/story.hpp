@@ -75,6 +75,7 @@ struct Life {
 struct Story {
   std::uint64_t seed = 0;
   std::string app;               // what the boards' firmware does
+  bool automatic = false;        // the station finds out which dialect it speaks; else it is told
   bool identity = false;         // besides the key
   std::size_t slots = 1;
   std::vector<Mac> boards;       // two may have one MAC
