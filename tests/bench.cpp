@@ -15,10 +15,10 @@ namespace fs = std::filesystem;
 /// Passes everything on and counts what is written.
 class CountingPort final : public Port {
  public:
-  CountingPort(std::unique_ptr<Port> next, std::function<void()> before_write) : next_(std::move(next)), before_write_(std::move(before_write)) {}
+  CountingPort(std::unique_ptr<Port> next, CountingOpener::BeforeWrite before_write) : next_(std::move(next)), before_write_(std::move(before_write)) {}
   Task<Result<std::size_t>> read_some(ByteSpan into, Instant deadline) override { return next_->read_some(into, deadline); }
   Task<Result<void>> write(ByteView bytes, Instant deadline) override {
-    if (before_write_) before_write_();
+    if (before_write_) before_write_(next_->name(), bytes);
     return next_->write(bytes, deadline);
   }
   Task<Result<void>> set_baud(Baud baud) override { return next_->set_baud(baud); }
@@ -32,7 +32,7 @@ class CountingPort final : public Port {
 
  private:
   std::unique_ptr<Port> next_;
-  std::function<void()> before_write_;
+  CountingOpener::BeforeWrite before_write_;
 };
 
 Plan lean_plan(const std::string& app) {
@@ -85,12 +85,14 @@ Bench::Bench(Seed seed, fs::path keep, const BenchKeys& keys) : plan(lean_plan(k
   pool_ = make_inline_pool();
   auto found = LocalCa::open(folder_ / "ca", loop.wall());
   if (!found) found = LocalCa::init(folder_ / "ca", "Bench CA", loop.wall());
+  if (!found) throw std::runtime_error(describe(found.error()));
   ca_.emplace(std::move(*found));
   cloud_ = std::make_unique<LocalCloud>(*ca_);
   reopen_ledger();
   ports_ = std::make_unique<sim::VirtualPorts>(loop);
-  counting_ = std::make_unique<CountingOpener>(*ports_, [this] {
+  counting_ = std::make_unique<CountingOpener>(*ports_, [this](const std::string& port, ByteView bytes) {
     if (before_write) before_write();
+    if (before_send) before_send(port, bytes);
   });
   // The stub is data that set-up fetches; without it the ROM's own path is tested.
   if (auto json = read_file(fs::path{ESPMINT_SOURCE_DIR} / "stub/node_modules/esptool-js/lib/targets/stub_flasher/esp32.json"))

@@ -44,12 +44,13 @@ class Listener final : public LineObserver {
 /// Fails or stops at the n-th write to any port.
 class CountingOpener final : public PortOpener {
  public:
-  CountingOpener(PortOpener& next, std::function<void()> before_write) : next_(next), before_write_(std::move(before_write)) {}
+  using BeforeWrite = std::function<void(const std::string& port, ByteView)>;
+  CountingOpener(PortOpener& next, BeforeWrite before_write) : next_(next), before_write_(std::move(before_write)) {}
   Task<Result<std::unique_ptr<Port>>> open(const std::string& name) override;
 
  private:
   PortOpener& next_;
-  std::function<void()> before_write_;
+  BeforeWrite before_write_;
 };
 
 /// For lines that hand out keys of a pool: what the firmware does, and the user's file.
@@ -86,6 +87,7 @@ class Bench {
   StationOptions options;
   Plan plan;
   std::function<void()> before_write;
+  std::function<void(const std::string& port, ByteView)> before_send;  // what is written to which port
   const LocalCa& ca() const { return *ca_; }
   const std::filesystem::path& folder() const { return folder_; }
 
