@@ -106,6 +106,7 @@ class Bench::Tap final : public WireTap {
   explicit Tap(Bench& bench) : bench_(bench) {}
   std::optional<std::size_t> on_write(const std::string& slot, ByteView bytes) override {
     if (bench_.before_write) bench_.before_write();
+    if (bench_.before_send) bench_.before_send(slot, bytes);
     return bench_.tap ? bench_.tap->on_write(slot, bytes) : std::nullopt;
   }
   void when_cut(const std::string& slot) override { bench_.tap->when_cut(slot); }
@@ -153,6 +154,7 @@ Bench::Bench(Seed seed, fs::path keep, const BenchKeys& keys, Workshop* workshop
   } else {
     auto found = LocalCa::open(folder_ / "ca", loop.wall());
     if (!found) found = LocalCa::init(folder_ / "ca", "Bench CA", loop.wall());
+    if (!found) throw std::runtime_error(describe(found.error()));
     ca_ = &own_ca_.emplace(std::move(*found));
   }
   cloud_ = std::make_unique<LocalCloud>(*ca_);

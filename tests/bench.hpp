@@ -127,6 +127,7 @@ class Bench {
   StationOptions options;
   Plan plan;
   std::function<void()> before_write;
+  std::function<void(const std::string& port, ByteView)> before_send;  // what is written to which port
   std::function<void(ByteSpan)> garble;  // bytes on their way to a board or from it
   WireTap* tap = nullptr;
   const LocalCa& ca() const { return *ca_; }

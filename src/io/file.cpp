@@ -234,6 +234,24 @@ Result<void> make_durable(const fs::path& path) {
   return sync_folder(folder_of(path));
 }
 
+Result<void> rewrite_durably(const fs::path& path) {
+  const FileHandle handle{::open(path.c_str(), O_RDWR | O_CLOEXEC)};
+  if (!handle.is_open()) return fail(cannot_write(path, errno));
+  Bytes part(1024 * 1024);
+  for (off_t at = 0;;) {
+    const ssize_t count = ::pread(handle.get(), part.data(), part.size(), at);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail(cannot_write(path, errno));
+    if (count == 0) break;
+    const ssize_t written = ::pwrite(handle.get(), part.data(), static_cast<std::size_t>(count), at);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return fail(cannot_write(path, written < 0 ? errno : EIO));
+    at += written;
+  }
+  if (::fsync(handle.get()) != 0) return fail(cannot_write(path, errno));
+  return sync_folder(folder_of(path));
+}
+
 Result<void> create_file(const fs::path& path, ByteView bytes, FileMode mode) {
   const auto exists = [&] {
     Fault fault = cannot_write(path, EEXIST);

@@ -25,6 +25,10 @@ Result<void> overwrite_line(const std::filesystem::path&, ByteView line);
 /// Waits until a file and its name are on the disk: what is read from it then, a power cut does not take back. Faults:
 /// output_unwritable.
 Result<void> make_durable(const std::filesystem::path&);
+/// As make_durable, also of bytes that an earlier fsync failed to write: those are in memory only, the kernel takes
+/// them for written, and no later fsync writes them. So each byte is written again where it stands. Faults:
+/// output_unwritable, disk_full.
+Result<void> rewrite_durably(const std::filesystem::path&);
 /// As write_file, but refuses a file that is there already.
 Result<void> create_file(const std::filesystem::path&, ByteView, FileMode = FileMode::everyone);
 /// With parents; `owner_only` applies to folders it creates. Faults: output_unwritable.

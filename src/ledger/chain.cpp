@@ -71,12 +71,15 @@ Result<std::optional<Head>> read_head(const std::filesystem::path& folder) {
     fault.seen = bytes.error().seen;
     return fail(std::move(fault));
   }
-  auto head = parse_head(as_text(*bytes));
+  // A line that grew by a digit right before a power cut: the new length may be on the disk without the new bytes (the
+  // old line, then zeros), or the new bytes without their length (its end is missing). Both say whole what they say.
+  std::string text{as_text(*bytes)};
+  while (text.ends_with('\0')) text.pop_back();
+  if (!text.ends_with('\n')) text += '\n';
+  auto head = parse_head(text);
   if (!head) return fail(std::move(fault));
   return head;
 }
-
-namespace {
 
 Result<void> as_ledger_fault(Result<void> written) {
   if (written) return written;
@@ -85,8 +88,6 @@ Result<void> as_ledger_fault(Result<void> written) {
   fault.remedy = Remedy::stop_line;
   return fail(std::move(fault));
 }
-
-}  // namespace
 
 Result<void> write_head(const std::filesystem::path& folder, const Head& head) {
   return as_ledger_fault(write_file(head_in(folder), as_bytes(encode_head(head))));

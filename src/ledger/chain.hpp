@@ -32,12 +32,15 @@ inline std::filesystem::path database_in(const std::filesystem::path& folder) { 
 inline std::filesystem::path lock_in(const std::filesystem::path& folder) { return folder / "ledger.lock"; }
 inline std::filesystem::path head_in(const std::filesystem::path& folder) { return folder / "ledger.head"; }
 
+/// A file of the ledger's that could not be written: disk_full or ledger_io, both stop_line.
+Result<void> as_ledger_fault(Result<void> written);
 /// Nothing when there is no head file. Faults: ledger_damaged (it is no head), ledger_io.
 Result<std::optional<Head>> read_head(const std::filesystem::path& folder);
 /// Durable when it returns. Faults: disk_full, ledger_io (both stop_line).
 Result<void> write_head(const std::filesystem::path& folder, const Head&);
 /// The same line over the old one, without waiting for the disk: after a power cut it may be an older head, which is
-/// accepted as one that a crash left behind. The sequence only grows, so the line never gets shorter.
+/// accepted as one that a crash left behind. The sequence only grows, so the line never gets
+/// shorter; where it grew by a digit, its end or its length may be the older one's, which read_head understands.
 Result<void> move_head(const std::filesystem::path& folder, const Head&);
 
 }  // namespace espmint

@@ -49,6 +49,22 @@ Result<bool> is_blank(Database& db) {
   return application == 0 && objects == 0;
 }
 
+fs::path wal_in(const fs::path& folder) { return database_in(folder).string() + "-wal"; }
+
+/// The process before may have been stopped before it synced what it wrote, or because it could not: its commits are
+/// read from memory, and ours would lie behind a gap that a power cut opens. Where it ended well there is no WAL.
+/// Before SQLite opens the file: what the WAL says then is on the disk.
+Result<void> make_past_durable(const fs::path& folder) {
+  std::error_code none;
+  return fs::exists(wal_in(folder), none) ? as_ledger_fault(rewrite_durably(wal_in(folder))) : ok();
+}
+
+/// SQLite syncs the folder of a new WAL too, but takes no notice when that fails. Source: its os_unix.c, unixSync().
+Result<void> make_name_durable(const fs::path& folder) {
+  std::error_code none;
+  return fs::exists(wal_in(folder), none) ? as_ledger_fault(make_durable(wal_in(folder))) : ok();
+}
+
 Result<void> check_pages(Database& db, const fs::path& path) {
   std::error_code none;
   if (fs::file_size(path, none) > quick_check_limit) return ok();
@@ -172,6 +188,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const fs::path& folder, LedgerOptio
                       fmt::format("ledger.head remembers {} audit rows, ledger.db is {}", head->sequence,
                                   fs::exists(path) ? "empty" : "not there"),
                       restore));
+  TRY(make_past_durable(folder));
   TRY(Database db, open_database(folder, Database::Mode::read_write));
   TRY(bool blank, is_blank(db));
   if (blank && head)
@@ -183,6 +200,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const fs::path& folder, LedgerOptio
     return fail(about(path, Code::ledger_refused, "this file system cannot hold a ledger",
                       "it has no shared memory for SQLite's WAL", "Choose another folder with --state"));
   TRY(db.run("PRAGMA synchronous = FULL"));  // NORMAL may lose an acknowledged commit when the power goes
+  TRY(make_name_durable(folder));
   auto store = std::make_unique<Store>(folder, std::move(options), clock, std::move(lock), std::move(db));
   if (blank) TRY(store->found());
   TRY(store->recover());

@@ -220,6 +220,21 @@ TEST_F(Opening, AHeadThatLagsBehindTheCommitsAfterItIsMovedOn) {
   EXPECT_EQ(violations_of(folder), "");
 }
 
+TEST_F(Opening, AHeadThatAPowerCutCaughtGrowingByADigitIsUnderstood) {
+  verify_board(*open_ledger(folder, clock), 1);
+  Bytes head = must(read_file(head_in(folder.path())));
+  Bytes longer = head;
+  longer.push_back(0);  // the new length, the old bytes
+  Bytes shorter{head.begin(), head.end() - 1};
+  for (const Bytes& left : {longer, shorter}) {
+    must(write_file(head_in(folder.path()), left));
+    EXPECT_TRUE(open());
+    EXPECT_EQ(violations_of(folder), "");
+  }
+  must(write_file(head_in(folder.path()), Bytes{head.begin(), head.end() - 2}));
+  EXPECT_EQ(fault_of(open()).code, Code::ledger_damaged);
+}
+
 TEST_F(Opening, AMissingHeadIsNotMadeUp) {
   verify_board(*open_ledger(folder, clock), 1);
   std::filesystem::remove(head_in(folder.path()));
