@@ -46,6 +46,7 @@ class CountingOpener final : public PortOpener {
  public:
   CountingOpener(PortOpener& next, std::function<void()> before_write) : next_(next), before_write_(std::move(before_write)) {}
   Task<Result<std::unique_ptr<Port>>> open(const std::string& name) override;
+  Result<PortInfo> look_again(const PortInfo& before) override { return next_.look_again(before); }
 
  private:
   PortOpener& next_;

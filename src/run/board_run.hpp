@@ -81,6 +81,12 @@ class BoardRun {
   Task<Result<void>> speed_up(Baud);
   Task<Result<void>> reconnect();
   Task<Result<BoardInfo>> connect_and_identify();
+  // Boards that take their port along when they are reset (vanishing_port.cpp).
+  Task<Result<void>> start_application(Baud);
+  Task<Result<void>> come_back(Baud);
+  [[nodiscard]] bool is_explained(const Fault&) const;
+  [[nodiscard]] bool may_be_another() const;
+  void note_absences(const Port::Absences& before);
   Task<Result<void>> write_and_check(const PreparedRegion&, std::string_view label, std::uint64_t done_before);
   Task<Result<bool>> matches(const PreparedRegion&);
   Task<Result<void>> erase_if_needed(const PlannedErase&);
@@ -97,6 +103,10 @@ class BoardRun {
   Step step_ = Step::connect;
   Baud baud_;
   bool use_stub_;
+  bool vanishes_;                  // the port goes with the board's resets: seen at the last one
+  int absences_ = 0;               // since the board was identified
+  bool long_absence_ = false;      // one of them longer than the reset explains
+  Duration usual_absence_{};       // the last after which the same board was identified
 
   std::optional<BoardInfo> board_;
   BoardIdentity who_;

@@ -49,6 +49,11 @@ Fault restarted() {
   return {Code::reply_missing, Remedy::reconnect, "the board restarted before its key was sent", {}, "nothing of the key was sent", "Check its supply"};
 }
 
+Fault away_too_long() {
+  return {Code::reply_missing, Remedy::reconnect, "the port was away for longer than the board's reset explains", {},
+          "nothing of the key was sent", "Leave the board plugged in; check its cable and supply"};
+}
+
 Fault held_with(std::string what, std::string seen, std::string advice) {
   return {Code::board_held, Remedy::refuse, std::move(what), {}, std::move(seen), std::move(advice)};
 }
@@ -100,9 +105,14 @@ Task<Result<Greeting>> BoardRun::hear_application(std::size_t values, std::chron
   const KeysPlan& keys = *station_.plan.keys;
   CO_TRY(co_await connect_and_identify());
   CO_TRY(co_await port_.set_baud(Baud{keys.baud}));
-  CO_TRY(co_await reset_into_application(port_, station_.clock));
+  CO_TRY(co_await start_application(Baud{keys.baud}));
   LineDialect dialect = dialect_of(keys);
-  co_return co_await listen(port_, station_.clock, dialect, values, station_.clock.now() + patience);
+  const Instant until = station_.clock.now() + patience;
+  for (;;) {
+    auto heard = co_await listen(port_, station_.clock, dialect, values, until);
+    if (heard || !is_explained(heard.error())) co_return heard;
+    CO_TRY(co_await come_back(Baud{keys.baud}));
+  }
 }
 
 Task<Result<void>> BoardRun::hand_over_key() {
@@ -125,6 +135,7 @@ Task<Result<void>> BoardRun::hand_over_key() {
                              "its keys were erased, or another firmware was put on it",
                              "`--provisioned erase` gives it its own key once more"));
   }
+  if (may_be_another()) co_return fail(away_too_long());
   CO_TRY(co_await deliver_key(fields));
   // What it said proves nothing: the board is identified anew and asked again.
   CO_TRY(Greeting after, co_await hear_application(fields.size(), keys.answer_patience));
@@ -172,7 +183,9 @@ Task<Result<void>> BoardRun::deliver_key(const std::vector<Secret>& fields) {
 /// After a reset and a fresh identification: does the board hold what it was given?
 Task<Result<void>> BoardRun::judge_key(const Greeting& heard, const std::vector<Secret>& fields) {
   const KeysPlan& keys = *station_.plan.keys;
-  if (heard.kind == Greeting::Kind::silent) co_return fail(silent(heard, keys.answer_patience, keys.done));
+  // What it printed while its port was away is lost; its NVS is not.
+  bool ask_nvs = vanishes_ && !keys.nvs_space.empty() && key_->state != KeyState::exposed;
+  if (heard.kind == Greeting::Kind::silent && !ask_nvs) co_return fail(silent(heard, keys.answer_patience, keys.done));
   if (heard.kind == Greeting::Kind::prompt) {
     CO_TRY(co_await quarantine_key("it said it was provisioned, and asked again after its restart"));
     Fault fault{Code::key_not_stored, Remedy::refuse, "the firmware said it was provisioned, but asks again after its restart: it did not store its key"};
@@ -229,7 +242,7 @@ Task<Result<bool>> BoardRun::nvs_holds_key(const std::vector<Secret>& fields) {
   CO_TRY(Bytes partition, co_await read_flash(loader_, keys.nvs->range));
   auto entries = read_nvs(partition);
   wipe(partition);
-  CO_TRY(co_await reset_into_application(port_, station_.clock));
+  CO_TRY(co_await start_application(Baud{keys.baud}));
   if (!entries) co_return fail(std::move(entries.error()));
   bool all = true;
   for (std::size_t i = 0; i < fields.size(); ++i) {
