@@ -1,3 +1,4 @@
+// A port on a virtual board with USB of its own, in virtual time.
 #include "io/returning_port.hpp"
 
 #include <gtest/gtest.h>
