@@ -12,6 +12,9 @@ constexpr std::size_t usb_packet = 62;             // 64 less two status bytes
 constexpr std::size_t unread_limit = 64 * 1024;    // a host that does not read loses text, not memory
 constexpr Time en_rise = milliseconds{1};          // the capacitor on EN
 constexpr Time loop_pause = milliseconds{300};     // until the watchdog resets a chip without an application
+// A chip that takes its USB along each time must stay long enough between two resets for a host to catch it.
+constexpr Time native_loop_pause = milliseconds{2000};
+constexpr std::string_view reset_by_usb = "0x15 (USB_UART_CHIP_RESET)";
 constexpr std::size_t rom_frames = 32;
 constexpr std::uint8_t slip_end = 0xc0;
 
@@ -39,8 +42,10 @@ Board::Board(BoardOptions options, ByteSpan flash, Time now)
       to_wire_(preset_->paced),
       from_gremlin_(options_.faults, 1),
       to_gremlin_(options_.faults, 2),
-      fast_gremlin_({.seed = options_.seed, .garble_one_of = 3000}, 3) {
+      fast_gremlin_({.seed = options_.seed, .garble_one_of = 3000}, 3),
+      usb_(options_.native_usb) {
   swap(now, options_.mac, true);
+  usb_ = NativeUsb{options_.native_usb};  // it has been there for a while
 }
 
 void Board::swap(Time now, const Mac& mac, bool keep_flash) {
@@ -106,12 +111,23 @@ void Board::power(Time now, bool on) {
     return;
   }
   if (!plugged_) return;
+  usb_.power_on();
+  leave_bus(now);
   mode_ = Mode::held;
   if (en_high()) {
     en_high_at_ = now;
     mode_ = Mode::settling;
     stage_at_ = now + en_rise;
   }
+}
+
+/// The chip's own USB goes with its reset: what was on its way is lost, and what the host held.
+void Board::leave_bus(Time at) {
+  if (!usb_.used()) return;
+  usb_.leave(at);
+  dtr_ = rts_ = false;
+  from_wire_.clear();
+  to_wire_.clear();
 }
 
 void Board::unplug(Time now) {
@@ -147,7 +163,16 @@ void Board::set_lines(Time now, bool dtr, bool rts) {
   bool was_high = en_high();
   dtr_ = dtr;
   rts_ = rts;
-  if (!plugged_ || !powered_ || was_high == en_high()) return;
+  if (!plugged_ || !powered_) return;
+  if (usb_.used() && usb_.set_lines(dtr, rts)) {
+    stop_cpu(now);
+    leave_bus(now);
+    cause_ = reset_by_usb;
+    en_high_at_ = now;
+    mode_ = Mode::settling;
+    stage_at_ = now + en_rise;
+  }
+  if (was_high == en_high()) return;
   if (!en_high()) {
     stop_cpu(now);
     mode_ = Mode::held;
@@ -191,7 +216,7 @@ void Board::set_host_baud(Time now, std::uint32_t baud) {
 
 std::size_t Board::receive(Time now, ByteView bytes) {
   move_to(now);
-  if (!plugged_) return bytes.size();  // into nowhere: the port says so by itself
+  if (!present()) return bytes.size();  // into nowhere: the port says so by itself
   std::size_t room = from_wire_.size() >= adapter_queue ? 0 : adapter_queue - from_wire_.size();
   std::size_t taken = std::min(room, bytes.size());
   if (!preset_->paced) taken = bytes.size();
@@ -201,7 +226,7 @@ std::size_t Board::receive(Time now, ByteView bytes) {
   Bytes through = from_gremlin_.pass(bytes.first(taken), delay);
   if (options_.max_clean_baud != 0 && host_baud_ > options_.max_clean_baud)
     through = fast_gremlin_.pass(through, delay);
-  from_wire_.push(now + preset_->usb_out + delay, through, host_baud_);
+  from_wire_.push(now + preset_->usb_out + delay, through, wire_baud(host_baud_));
   count_from_host(now, taken);
   if (!preset_->paced) move_to(now);
   return taken;
@@ -216,6 +241,7 @@ void Board::count_from_host(Time now, std::size_t bytes) {
   const Faults& faults = options_.faults;
   if (crossed(faults.reset_at_byte)) {
     stop_cpu(now);
+    leave_bus(now);
     cause_ = chip_->power_on;
     mode_ = Mode::settling;
     en_high_at_ = now;
@@ -261,6 +287,14 @@ void Board::discard_input(Time now) {
   }
 }
 
+void Board::host_opens(Time now) {
+  if (!usb_.used() || usb_.is_open()) return discard_input(now);
+  move_to(now);
+  usb_.host_opens();
+  Bytes kept = usb_.take_kept();
+  to_wire_.push(now, kept, wire_baud(board_baud_));
+}
+
 void Board::discard_output(Time now) {
   move_to(now);
   from_wire_.clear();
@@ -271,13 +305,14 @@ void Board::say(Time at, ByteView bytes) {
   to_host_count_ += bytes.size();
   bool text = mode_ == Mode::looping || mode_ == Mode::app || mode_ == Mode::booting || mode_ == Mode::starting;
   if (text && to_wire_.size() + bytes.size() > unread_limit) return;
+  if (usb_.used() && !usb_.is_open()) return usb_.keep(bytes);
   Time delay{};
   Bytes through = to_gremlin_.pass(bytes, delay);
-  if (!bauds_agree(host_baud_, board_baud_))
+  if (!in_tune(host_baud_, board_baud_))
     for (std::uint8_t& byte : through) byte = static_cast<std::uint8_t>(byte ^ dice_.byte());
   else if (options_.max_clean_baud != 0 && board_baud_ > options_.max_clean_baud)
     through = fast_gremlin_.pass(through, delay);
-  to_wire_.push(at + delay, through, board_baud_);
+  to_wire_.push(at + delay, through, wire_baud(board_baud_));
 }
 
 std::optional<Time> Board::next_event() const {
@@ -286,6 +321,7 @@ std::optional<Time> Board::next_event() const {
     if (!next || at < *next) next = at;
   };
   if (stage_at_) consider(*stage_at_);
+  if (std::optional<Time> back = returns_at()) consider(*back);
   if (std::optional<Time> tick = app_tick()) consider(*tick);
   if (!to_wire_.empty()) consider(to_host_visible());
   if (!from_wire_.empty()) {
@@ -354,6 +390,7 @@ void Board::move_to(Time now) {
     }
   }
   now_ = std::max(now_, now);
+  usb_.advance(now);
 }
 
 /// Hands the board what has arrived, at most to the end of a frame: what follows from that may come first.
@@ -367,10 +404,10 @@ void Board::deliver(Time until) {
     from_wire_.pop(copy.size());
     return hear(at, copy);
   }
-  if (mode_ == Mode::rom && !rom_->synced() && from_wire_.baud() != 0 && from_wire_.baud() != board_baud_)
+  if (!usb_.used() && mode_ == Mode::rom && !rom_->synced() && from_wire_.baud() != 0 && from_wire_.baud() != board_baud_)
     set_baud(from_wire_.baud());  // autobaud
   Bytes noisy;
-  if (!bauds_agree(from_wire_.baud(), board_baud_)) {
+  if (!in_tune(from_wire_.baud(), board_baud_)) {
     noisy.assign(there.begin(), there.end());
     for (std::uint8_t& byte : noisy) byte = static_cast<std::uint8_t>(byte ^ dice_.byte());
     there = noisy;
@@ -402,7 +439,7 @@ void Board::hear(Time at, ByteView bytes) {
     say(at, echo);
   } else if (mode_ == Mode::app && app_) {
     Bytes heard(bytes.begin(), bytes.end());
-    if (!bauds_agree(host_baud_, board_baud_))
+    if (!in_tune(host_baud_, board_baud_))
       for (std::uint8_t& byte : heard) byte = static_cast<std::uint8_t>(byte ^ dice_.byte());
     react(at, app_->hear(at, heard));
   }
@@ -474,6 +511,7 @@ void Board::finish_step(const Step& step, Time at) {
       return set_baud(step.size);
     case Step::Kind::restart:
       stop_cpu(at);
+      leave_bus(at);
       cause_ = chip_->software;
       download_ = false;
       en_high_at_ = at;
@@ -539,6 +577,7 @@ void Board::run_stage(Time at) {
       }
       return;
     case Mode::looping:
+      leave_bus(at);
       en_high_at_ = at;
       cause_ = chip_->watchdog;
       boot_from_flash(at, std::exchange(cause_, {}));
@@ -555,7 +594,7 @@ void Board::boot_from_flash(Time at, std::string_view cause) {
   say(at, result.log);
   if (!result.running) {
     mode_ = Mode::looping;
-    stage_at_ = at + std::max(preset_->boot, loop_pause);
+    stage_at_ = at + std::max(preset_->boot, usb_.used() ? native_loop_pause : loop_pause);
     return;
   }
   app_ = make_app_firmware(result.app_kind, options_.mac, flash_, result.partitions);

@@ -15,6 +15,7 @@
 #include "base/mac.hpp"
 #include "sim/app_firmware.hpp"
 #include "sim/mask_rom.hpp"
+#include "sim/native_usb.hpp"
 #include "sim/slip.hpp"
 #include "sim/stub.hpp"
 #include "sim/wire.hpp"
@@ -33,6 +34,7 @@ struct BoardOptions {
   std::uint32_t max_clean_baud = 0;
   /// Registers that differ from the chip's table: a burnt or blank eFuse.
   std::vector<RegisterValue> registers{};
+  NativeUsbOptions native_usb{};
 };
 
 class Board {
@@ -49,6 +51,8 @@ class Board {
   /// Bytes that have reached the host.
   std::size_t transmit(Time now, ByteSpan);
   void discard_input(Time now);   // what has come for the host
+  /// A host opens the port: an adapter has thrown away what came before, the chip's own USB hands over what it kept.
+  void host_opens(Time now);
   void discard_output(Time now);  // what the host has sent and the wire has not
 
   /// When something next happens that the host can see, or that makes room for its bytes.
@@ -65,6 +69,13 @@ class Board {
   void swap(Time now, const Mac&, bool keep_flash = false);
 
   [[nodiscard]] bool plugged() const { return plugged_; }
+  /// Whether the host sees a port, as of the last call that said the time; with USB of the chip's own not after a reset.
+  [[nodiscard]] bool present() const { return plugged_ && !(usb_.used() && (usb_.is_away() || !powered_)); }
+  /// When the port that a reset took away comes back.
+  [[nodiscard]] std::optional<Time> returns_at() const { return plugged_ && powered_ ? usb_.returns_at() : std::nullopt; }
+  /// How often a reset took the port away.
+  [[nodiscard]] unsigned departures() const { return usb_.departures(); }
+  [[nodiscard]] bool has_native_usb() const { return usb_.used(); }
   [[nodiscard]] const Mac& mac() const { return options_.mac; }
   [[nodiscard]] std::string_view chip() const { return chip_->name; }
   [[nodiscard]] const Preset& preset() const { return *preset_; }
@@ -95,8 +106,12 @@ class Board {
   void count_from_host(Time now, std::size_t bytes);
   [[nodiscard]] std::optional<Time> app_tick() const;
   [[nodiscard]] Time to_host_visible() const;
-  [[nodiscard]] bool en_high() const { return !(rts_ && !dtr_); }
-  [[nodiscard]] bool io0_low() const { return dtr_ && !rts_; }
+  void leave_bus(Time at);
+  [[nodiscard]] std::uint32_t wire_baud(std::uint32_t uart) const { return usb_.used() ? NativeUsb::bytes_go_at : uart; }
+  [[nodiscard]] bool in_tune(std::uint32_t a, std::uint32_t b) const { return usb_.used() || bauds_agree(a, b); }
+  // The chip's own USB holds no pin: its lines are orders.
+  [[nodiscard]] bool en_high() const { return usb_.used() || !(rts_ && !dtr_); }
+  [[nodiscard]] bool io0_low() const { return usb_.used() ? usb_.wants_download() : dtr_ && !rts_; }
   void warn(std::string text);
 
   BoardOptions options_;
@@ -124,6 +139,7 @@ class Board {
   std::uint64_t from_host_ = 0, to_host_count_ = 0;
   bool swap_on_plug_ = false;
 
+  NativeUsb usb_;
   SlipReader slip_;
   std::deque<Bytes> frames_;  // whole, waiting for the CPU
   std::deque<Step> steps_;    // planned; `takes` holds the absolute end

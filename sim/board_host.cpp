@@ -117,6 +117,7 @@ void BoardHost::pump() {
   feed_board();
   take_from_board();
   if (plugged_ && !board_.plugged()) unplug();  // a fault pulled the plug
+  if (auto followed = follow_usb(); !followed) return close();  // no pty to be had: like a host that is shut down
   if (events_.empty()) {
     read_tcp();
     read_pty();
@@ -165,6 +166,7 @@ void BoardHost::feed_board() {
         board_.discard_output(now());
         break;
     }
+    if (departures_ != board_.departures()) return events_.clear();  // what came behind the reset went with the port
     events_.pop_front();
   }
 }
@@ -210,21 +212,33 @@ void BoardHost::apply_lines() {
   board_.set_lines(now(), dtr_, rts_);
 }
 
-void BoardHost::unplug() {
-  plugged_ = false;
-  board_.unplug(now());
+void BoardHost::hang_up() {
+  here_ = false;
   dtr_ = rts_ = driven_dtr_ = driven_rts_ = false;
   line_timer_.cancel();
   drop_tcp();
   drop_pty();
 }
 
+void BoardHost::unplug() {
+  plugged_ = false;
+  board_.unplug(now());
+  hang_up();
+}
+
 Result<void> BoardHost::plug() {
   if (plugged_) return ok();
-  TRY(make_pty());
   plugged_ = true;
   board_.plug(now());
-  return ok();
+  return follow_usb();
+}
+
+Result<void> BoardHost::follow_usb() {
+  bool left = std::exchange(departures_, board_.departures()) != board_.departures();
+  if (here_ && (left || !board_.present())) hang_up();
+  if (here_ || !board_.present()) return ok();
+  here_ = true;
+  return make_pty();
 }
 
 std::string BoardHost::control(std::string_view line) {
@@ -264,7 +278,7 @@ std::string BoardHost::control(std::string_view line) {
 void BoardHost::accept_tcp() {
   acceptor_.async_accept([self = shared_from_this()](Error error, Tcp::socket socket) {
     if (self->closed_) return;
-    if (!error && self->plugged_ && !self->tcp_) {  // one client at a time, as a tty opened exclusively
+    if (!error && self->here_ && !self->tcp_) {  // one client at a time, as a tty opened exclusively
       Error ignored;
       socket.set_option(Tcp::no_delay{true}, ignored);
       self->tcp_.emplace(std::move(socket));
@@ -273,7 +287,7 @@ void BoardHost::accept_tcp() {
       self->telnet_ = {};
       self->events_.clear();
       self->out_ = self->telnet_.greeting();
-      self->board_.discard_input(now());
+      self->board_.host_opens(now());
       self->board_.set_host_baud(now(), 115'200);
       self->pump();
     }
@@ -376,7 +390,7 @@ void BoardHost::watch_pty() {
     pty_open_ = true;
     if (!tcp_) {
       events_.clear();
-      board_.discard_input(now());
+      board_.host_opens(now());
       note_pty_baud();
     }
     read_pty();

@@ -65,6 +65,9 @@ class BoardHost : public std::enable_shared_from_this<BoardHost> {
   void read_control(std::shared_ptr<ControlClient>);
   void unplug();
   Result<void> plug();
+  /// The chip's own USB has left or is back: so do and are the connections.
+  Result<void> follow_usb();
+  void hang_up();
 
   /// Moves what can be moved, then sleeps until the board's next event.
   void pump();
@@ -77,6 +80,8 @@ class BoardHost : public std::enable_shared_from_this<BoardHost> {
   FlashFile flash_;
   Board board_;
   bool closed_ = false, plugged_ = true;
+  bool here_ = true;         // somebody could connect
+  unsigned departures_ = 0;  // of the board's own USB, as acted upon
 
   Tcp::acceptor acceptor_;
   std::optional<Tcp::socket> tcp_;

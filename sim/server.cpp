@@ -88,6 +88,7 @@ Result<std::unique_ptr<BoardServer>> BoardServer::start(asio::io_context& contex
     BoardOptions about{.chip = options.chip, .mac = mac_of(options.seed, i), .preset = options.preset, .seed = seed};
     about.faults = options.faults;
     about.faults.seed += i;
+    about.native_usb = options.native_usb;
     std::uint64_t spread = options.rtc_spread_per_mille;
     about.rtc_per_mille = static_cast<int>(Dice{seed}.below(2 * spread + 1)) - static_cast<int>(spread);
     auto host = std::make_shared<BoardHost>(context, about, std::move(flash), stem);

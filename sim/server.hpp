@@ -13,6 +13,7 @@
 #include "base/mac.hpp"
 #include "base/result.hpp"
 #include "base/units.hpp"
+#include "sim/native_usb.hpp"
 #include "sim/wire.hpp"
 
 namespace boost::asio {
@@ -34,6 +35,7 @@ struct ServerOptions {
   Faults faults{};
   /// RTC oscillators differ from board to board, up to this many parts per thousand.
   unsigned rtc_spread_per_mille = 40;
+  NativeUsbOptions native_usb{};
 };
 
 struct BoardAddress {

@@ -12,20 +12,22 @@ namespace asio = boost::asio;
 
 /// Wakes whoever waits for a change that no clock foretells.
 struct VirtualPorts::Bell {
-  std::vector<asio::steady_timer*> waiting;
+  using Waiting = std::vector<asio::steady_timer*>;
+  /// Shared with the waiters: some are ended with their loop, after this.
+  std::shared_ptr<Waiting> waiting = std::make_shared<Waiting>();
 
   Task<> wait() {
     asio::steady_timer parked{co_await asio::this_coro::executor, asio::steady_timer::time_point::max()};
     struct Place {
-      std::vector<asio::steady_timer*>& list;
+      std::shared_ptr<Waiting> list;
       asio::steady_timer* timer;
-      ~Place() { std::erase(list, timer); }
+      ~Place() { std::erase(*list, timer); }
     } place{waiting, &parked};
-    waiting.push_back(&parked);
+    waiting->push_back(&parked);
     co_await parked.async_wait(asio::as_tuple(asio::use_awaitable));
   }
   void ring() {
-    for (asio::steady_timer* timer : waiting) timer->cancel();
+    for (asio::steady_timer* timer : *waiting) timer->cancel();
   }
 };
 
@@ -38,6 +40,7 @@ struct VirtualPorts::Socket {
   bool open = false;
   bool seen = false;     // as the watcher was last told
   unsigned plugging = 0; // counts plugs: a port opened before the last one stays gone
+  unsigned departures = 0;  // of the board's own USB, as the watcher was last told
 };
 
 class VirtualPorts::VirtualPort final : public Port {
@@ -114,7 +117,7 @@ class VirtualPorts::VirtualPort final : public Port {
   [[nodiscard]] bool gone() {
     board().advance(now());
     ports_.notice(socket_);
-    return closed_ || plugging_ != socket_.plugging || !board().plugged();
+    return closed_ || plugging_ != socket_.plugging || !board().present();
   }
   [[nodiscard]] Fault gone_fault() const {
     return {.code = Code::port_gone,
@@ -175,16 +178,41 @@ Board& VirtualPorts::board(const std::string& name) { return *socket(name).board
 ByteSpan VirtualPorts::flash(const std::string& name) { return socket(name).flash; }
 
 void VirtualPorts::notice(Socket& place) {
-  if (place.board->plugged() == place.seen) return;
-  place.seen = place.board->plugged();
-  if (!place.seen) {
+  bool left = place.departures != place.board->departures();  // perhaps it is back already
+  place.departures = place.board->departures();
+  if (place.seen && (left || !place.board->present())) {
+    place.seen = false;
     ++place.plugging;
     place.open = false;
+    tell(place, PortEvent::Kind::vanished);
   }
-  events_.push_back({place.seen ? PortEvent::Kind::appeared : PortEvent::Kind::vanished,
-                     {.name = place.name, .location = place.name, .product = "virtual board"}});
+  if (!place.seen && place.board->present()) {
+    place.seen = true;
+    tell(place, PortEvent::Kind::appeared);
+  }
+}
+
+void VirtualPorts::tell(Socket& place, PortEvent::Kind kind) {
+  events_.push_back({kind, info_of(place)});
   place.bell.ring();
   event_bell_->ring();
+}
+
+PortInfo VirtualPorts::info_of(const Socket& place) const {
+  PortInfo info{.name = place.name, .location = place.name, .product = "virtual board"};
+  if (!place.board->has_native_usb() || !tells_serial) return info;
+  info.serial = to_string_with_colons(place.board->mac());
+  info.vendor_id = 0x303a;
+  info.product_id = 0x1001;
+  return info;
+}
+
+Result<PortInfo> VirtualPorts::look_again(const PortInfo& before) {
+  auto found = sockets_.find(before.name);
+  if (found == sockets_.end()) return before;
+  found->second->board->advance(clock_.now().time_since_epoch());
+  notice(*found->second);
+  return info_of(*found->second);
 }
 
 void VirtualPorts::unplug(const std::string& name) {
@@ -221,7 +249,11 @@ void VirtualPorts::replace(const std::string& name, const Mac& mac, bool keep_fl
 
 Task<Result<std::unique_ptr<Port>>> VirtualPorts::open(const std::string& name) {
   auto found = sockets_.find(name);
-  if (found == sockets_.end() || !found->second->board->plugged()) {
+  if (found != sockets_.end()) {
+    found->second->board->advance(clock_.now().time_since_epoch());
+    notice(*found->second);
+  }
+  if (found == sockets_.end() || !found->second->board->present()) {
     co_return fail({.code = Code::port_missing,
                     .remedy = Remedy::retry,
                     .what = "there is no port " + name,
@@ -236,13 +268,24 @@ Task<Result<std::unique_ptr<Port>>> VirtualPorts::open(const std::string& name) 
   }
   Time now = clock_.now().time_since_epoch();
   place.board->set_host_baud(now, 115'200);
-  place.board->discard_input(now);
+  place.board->host_opens(now);
   std::unique_ptr<Port> port = std::make_unique<VirtualPort>(*this, place);
   co_return port;
 }
 
 Task<PortEvent> VirtualPorts::next() {
-  while (events_.empty()) co_await event_bell_->wait();
+  using namespace asio::experimental::awaitable_operators;
+  while (events_.empty()) {
+    std::optional<Time> next;
+    for (auto& [name, place] : sockets_) {
+      place->board->advance(clock_.now().time_since_epoch());
+      notice(*place);
+      if (auto at = place->board->returns_at()) next = next ? std::min(*next, *at) : *at;
+    }
+    if (!events_.empty()) break;
+    if (next) co_await (clock_.sleep_until(Instant{*next}) || event_bell_->wait());
+    else co_await event_bell_->wait();
+  }
   PortEvent event = std::move(events_.front());
   events_.pop_front();
   co_return event;

@@ -36,6 +36,11 @@ class VirtualPorts final : public PortOpener, public PortWatcher {
 
   Task<Result<std::unique_ptr<Port>>> open(const std::string& name) override;
   Task<PortEvent> next() override;
+  Result<PortInfo> look_again(const PortInfo& before) override;
+
+  /// Boards with USB of their own name their MAC as its serial number, as the chips' USB Serial/JTAG does. Where the host
+  /// sees no USB (a network, a pty), nothing does.
+  bool tells_serial = false;
 
  private:
   struct Socket;
@@ -43,6 +48,8 @@ class VirtualPorts final : public PortOpener, public PortWatcher {
   class VirtualPort;
   Socket& socket(const std::string& name);
   void notice(Socket&);
+  void tell(Socket&, PortEvent::Kind);
+  [[nodiscard]] PortInfo info_of(const Socket&) const;
   Clock& clock_;
   std::map<std::string, std::unique_ptr<Socket>> sockets_;
   std::deque<PortEvent> events_;

@@ -138,5 +138,74 @@ TEST(VirtualPort, TellsOfBoardsThatComeAndGo) {
   EXPECT_EQ(kinds, (std::vector{PortEvent::Kind::appeared, PortEvent::Kind::vanished, PortEvent::Kind::appeared}));
 }
 
+Task<Result<void>> ask_for_download(Port& port) {
+  CO_TRY(co_await port.set_dtr(true));
+  CO_TRY(co_await port.set_rts(true));
+  co_return co_await port.set_dtr(false);
+}
+
+TEST(NativeUsb, LeavesWithAResetAndComesBackInTheModeThatWasAskedFor) {
+  VirtualLoop loop;
+  VirtualPorts ports{loop};
+  ports.add("board0", {.native_usb = {.away = 300ms}}, 1024 * 1024);
+  loop.run([](VirtualPorts& all, Clock& clock) -> Task<> {
+    auto port = co_await all.open("board0");
+    auto reset = co_await ask_for_download(**port);
+    EXPECT_TRUE(reset);
+    auto lost = co_await (*port)->set_rts(false);
+    EXPECT_EQ(lost.error().code, Code::port_gone);
+    co_await clock.sleep_for(299ms);
+    auto early = co_await all.open("board0");
+    EXPECT_EQ(early.error().code, Code::port_missing);
+    co_await clock.sleep_for(1ms);
+    auto back = co_await all.open("board0");
+    EXPECT_TRUE(back);
+    Bytes frame = sync_frame();
+    auto sent = co_await (*back)->write(frame, clock.now() + 1s);
+    EXPECT_TRUE(sent);
+    auto heard = co_await read_all(**back, clock, 100ms);
+    EXPECT_EQ(frames_in(*heard).size(), 1u + 8u) << as_text(*heard);
+    auto old = co_await (*port)->discard_input();
+    EXPECT_EQ(old.error().code, Code::port_gone) << "the old file stays dead";
+  }(ports, loop));
+}
+
+TEST(NativeUsb, IsDeadToItsHostEvenWhenNobodyLookedWhileItWasAway) {
+  VirtualLoop loop;
+  VirtualPorts ports{loop};
+  ports.add("board0", {.native_usb = {.away = 300ms}}, 1024 * 1024);
+  std::vector<PortEvent::Kind> kinds;
+  loop.run([](VirtualPorts& all, Clock& clock, std::vector<PortEvent::Kind>& out) -> Task<> {
+    auto port = co_await all.open("board0");
+    auto reset = co_await ask_for_download(**port);
+    EXPECT_TRUE(reset);
+    co_await clock.sleep_for(1s);
+    auto old = co_await (*port)->set_baud(Baud{});
+    EXPECT_EQ(old.error().code, Code::port_gone);
+    for (int i = 0; i < 3; ++i) {
+      PortEvent event = co_await all.next();
+      out.push_back(event.kind);
+    }
+  }(ports, loop, kinds));
+  EXPECT_EQ(kinds, (std::vector{PortEvent::Kind::appeared, PortEvent::Kind::vanished, PortEvent::Kind::appeared}));
+}
+
+TEST(NativeUsb, TellsItsWatcherOfTheReturnThoughNobodyAsks) {
+  VirtualLoop loop;
+  VirtualPorts ports{loop};
+  ports.add("board0", {.native_usb = {.away = 300ms}}, 1024 * 1024);
+  loop.run([](VirtualPorts& all, Clock& clock) -> Task<> {
+    auto port = co_await all.open("board0");
+    auto reset = co_await ask_for_download(**port);
+    EXPECT_TRUE(reset);
+    Instant begun = clock.now();
+    PortEvent event = co_await all.next();
+    while (event.kind != PortEvent::Kind::vanished) event = co_await all.next();
+    event = co_await all.next();
+    EXPECT_EQ(event.kind, PortEvent::Kind::appeared);
+    EXPECT_EQ(clock.now() - begun, 300ms);
+  }(ports, loop));
+}
+
 }  // namespace
 }  // namespace espmint::sim

@@ -64,6 +64,7 @@ class TappedOpener final : public PortOpener {
  public:
   TappedOpener(PortOpener& next, WireTap& tap) : next_(next), tap_(tap) {}
   Task<Result<std::unique_ptr<Port>>> open(const std::string& name) override;
+  Result<PortInfo> look_again(const PortInfo& before) override { return next_.look_again(before); }
 
  private:
   PortOpener& next_;

@@ -11,6 +11,7 @@
 #include "image/app_image.hpp"
 #include "io/file.hpp"
 #include "io/loop.hpp"
+#include "io/returning_port.hpp"
 #include "io/system_ports.hpp"
 #include "recipe/checks.hpp"
 #include "rom/connect.hpp"
@@ -51,9 +52,11 @@ Result<PortInfo> choose_port(const Settings& settings) {
 Task<Result<void>> sit_down(Desk& desk, RealLoop& loop, PortOpener& opener, const DeskOptions& options, bool with_flash) {
   CO_TRY(PortInfo info, choose_port(options.settings));
   desk.usb_serial_jtag = info.vendor_id == 0x303a && info.product_id == 0x1001;
-  CO_TRY(desk.port, co_await opener.open(info.name));
+  CO_TRY(std::unique_ptr<Port> opened, co_await opener.open(info.name));
+  desk.port = std::make_unique<ReturningPort>(opener, loop, info, std::move(opened));
   desk.loader = std::make_unique<Loader>(*desk.port, loop);
-  CO_TRY(co_await connect(*desk.loader, {.usb_serial_jtag = desk.usb_serial_jtag, .reset = !options.no_reset}));
+  ConnectOptions how{.usb_serial_jtag = desk.usb_serial_jtag, .reset = !options.no_reset, .return_patience = return_patience};
+  CO_TRY(co_await connect(*desk.loader, how));
   CO_TRY(desk.board, co_await identify(*desk.loader));
   const ChipSpec& chip = *desk.board.chip;
   if (options.chip != "auto") {
@@ -83,6 +86,8 @@ Task<Result<void>> sit_down(Desk& desk, RealLoop& loop, PortOpener& opener, cons
 Task<Result<void>> stand_up(Desk& desk, RealLoop& loop, const DeskOptions& options) {
   if (!options.stay && !options.no_reset) {
     auto reset = co_await reset_into_application(*desk.port, loop);
+    bool went_along = !reset && reset.error().code == Code::port_gone && desk.port->absences().count > 0;
+    if (went_along) co_return ok();
     if (reset || reset.error().code != Code::no_reset_lines) co_return reset;
   }
   // It stays in download mode: the next command finds it at the speed that every command starts with.
@@ -318,17 +323,22 @@ Task<> reset_only(RealLoop& loop, PortOpener& opener, const DeskOptions& options
     end = fail(info.error());
     co_return;
   }
-  auto port = co_await opener.open(info->name);
-  if (!port) {
-    end = fail(port.error());
+  auto opened = co_await opener.open(info->name);
+  if (!opened) {
+    end = fail(opened.error());
     co_return;
   }
+  ReturningPort port{opener, loop, *info, std::move(*opened)};
   if (into_download) {
-    Loader loader{**port, loop};
-    end = co_await connect(loader, {.usb_serial_jtag = info->vendor_id == 0x303a && info->product_id == 0x1001});
-  } else {
-    end = co_await reset_into_application(**port, loop);
+    Loader loader{port, loop};
+    bool usb_serial_jtag = info->vendor_id == 0x303a && info->product_id == 0x1001;
+    end = co_await connect(loader, {.usb_serial_jtag = usb_serial_jtag, .return_patience = return_patience});
+    co_return;
   }
+  end = co_await reset_into_application(port, loop);
+  if (end || end.error().code != Code::port_gone) co_return;
+  auto back = co_await port.reopen(loop.now() + return_patience);  // the chip's own USB went with it
+  end = back ? Result<void>{} : Result<void>{fail(back.error())};
 }
 
 }  // namespace

@@ -353,6 +353,8 @@ class CommandLine {
     board->add_option("--preset", sim_.preset, "Times of flash and wire: fast, classic, no-boost, instant, …");
     board->add_option("--seed", sim_.seed, "Of MACs and faults");
     board->add_flag("--dirty", sim_.dirty, "Flash holds old bytes");
+    board->add_option("--vanish", sim_.vanish_ms, "Native USB: the port vanishes for so many milliseconds at every reset")
+        ->check(CLI::Range(1, 60'000));
     board->add_option("--dir", sim_.folder, "Folder for flash files and links (default: temporary)");
     board->callback([this] {
       sim_.voice = all_.voice;

@@ -16,6 +16,7 @@ struct SimBoardCommand {
   std::string preset = "fast";
   std::uint64_t seed = 1;
   bool dirty = false;
+  unsigned vanish_ms = 0;  // native USB; 0: an adapter
   std::string folder;  // where flash files and links lie; empty: a temporary one
   Voice voice;
 };

@@ -267,11 +267,18 @@ Result<void> check_framed_key(std::span<const Secret> fields) {
 Task<Result<FramedAnswer>> give_key(Port& port, Clock& clock, const Mac& mac, const Nonce& nonce,
                                     std::span<const Secret> fields, Instant deadline) {
   CO_TRY(check_framed_key(fields));
-  CO_TRY(FramedAnswer there, co_await challenge_board(port, clock, mac, nonce, deadline));
-  if (there.kind != AnswerKind::good) co_return there;
   const Secret question = key_frame(nonce, mac, fields);
   const Sha256 expected = key_digest(nonce, mac, fields);
-  co_return co_await ask_digest(port, clock, FrameType::key, FrameType::stored, question, expected, deadline);
+  for (int wrong = 0;;) {
+    // Before each sending: while an answer was waited for, the board may have become another.
+    CO_TRY(FramedAnswer there, co_await challenge_board(port, clock, mac, nonce, deadline));
+    if (there.kind != AnswerKind::good) co_return there;
+    const Instant sent_once = std::min(deadline, clock.now() + ask_again_every);
+    CO_TRY(FramedAnswer stored, co_await ask_digest(port, clock, FrameType::key, FrameType::stored, question, expected, sent_once));
+    const bool may_be_old = stored.kind == AnswerKind::differs && ++wrong < 2;
+    const bool unheard = stored.kind == AnswerKind::silent || may_be_old;
+    if (!unheard || clock.now() >= deadline) co_return stored;
+  }
 }
 
 Task<Result<FramedAnswer>> read_back(Port& port, Clock& clock, const Mac& mac, const Nonce& nonce,

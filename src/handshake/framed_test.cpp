@@ -256,9 +256,21 @@ TEST(GiveKey, AsksAgainForWhatWasLost) {
     if (frame.type == FrameType::key) port.answers(5ms, encode_frame(FrameType::stored, key_digest(nonce, mac, key())));
   };
   EXPECT_EQ(bench.gives()->kind, Kind::good);
-  EXPECT_EQ(bench.port.heard.size(), 6u);
-  EXPECT_EQ(bench.port.written[3], bench.port.written[5]) << "the very same key";
-  EXPECT_EQ(bench.loop.now(), Instant{2010ms});
+  using enum FrameType;
+  EXPECT_EQ(bench.port.heard, (std::vector{challenge, challenge, challenge, key, challenge, key, challenge, key}));
+  EXPECT_EQ(bench.port.written[3], bench.port.written[7]) << "the very same key";
+  EXPECT_EQ(bench.loop.now(), Instant{2020ms});
+}
+
+TEST(GiveKey, SendsNothingMoreToABoardThatHasBecomeAnother) {
+  Bench bench;
+  bench.port.hears = [](BoardPort& port, const Frame& frame) {
+    bool before = std::ranges::count(port.heard, FrameType::key) == 0;
+    const Mac there = before ? mac : other_mac;
+    if (frame.type == FrameType::challenge) port.answers(5ms, echo_of(there, nonce));
+  };
+  EXPECT_EQ(bench.gives()->kind, Kind::wrong_board);
+  EXPECT_EQ(std::ranges::count(bench.port.heard, FrameType::key), 1);
 }
 
 TEST(GiveKey, RefusesFieldsThatTheBoardWouldRefuse) {

@@ -22,6 +22,13 @@ struct PortInfo {
   [[nodiscard]] bool is_usb() const { return vendor_id != 0; }
 };
 
+/// What came back at the place of a port that had vanished.
+struct PortReturn {
+  /// Told by the serial number that a chip's own USB has from its MAC; unknown where none is seen.
+  enum class Who { same, unknown, other } who = Who::unknown;
+  Duration away{};
+};
+
 /// One owner; closing twice is fine. After close() or a vanished device every call faults with port_gone.
 /// Faults: port_gone (reconnect), port_failed (reconnect), no_reset_lines (refuse).
 class Port {
@@ -43,6 +50,19 @@ class Port {
   /// Drops what has arrived and was not read.
   virtual Task<Result<void>> discard_input() = 0;
   virtual void close() = 0;
+  /// After port_gone: waits until its place has a port again and opens that. What was on its way is lost, the lines are
+  /// released, the speed is the first one, and another board may sit there. Fault port_gone when the time is over, and
+  /// at once where nobody knows how to open it again.
+  virtual Task<Result<PortReturn>> reopen(Instant deadline) {
+    (void)deadline;
+    co_return fail({Code::port_gone, Remedy::reconnect, name() + " is gone", {}, {}, "plug it in again"});
+  }
+  struct Absences {
+    unsigned count = 0;    // how often it has come back
+    Duration last{};       // how long it was away the last time
+    bool for_good = false; // it was waited for in vain
+  };
+  [[nodiscard]] virtual Absences absences() const { return {}; }
   [[nodiscard]] virtual const std::string& name() const = 0;
   /// Time a byte needs beyond the wire to get there and back; waits for echoes add it.
   [[nodiscard]] virtual Duration latency() const { return std::chrono::milliseconds{0}; }
@@ -54,6 +74,9 @@ class PortOpener {
   /// Opens exclusively at 115200 8N1, raw, without touching DTR and RTS where the system lets us.
   /// Faults: port_missing, port_denied (with the exact mend), port_busy (naming the holder), port_failed.
   virtual Task<Result<std::unique_ptr<Port>>> open(const std::string& name) = 0;
+  /// The port that is at this place now; its name may be another than before. The same again where places are not known
+  /// (a network, a pty). Fault port_missing.
+  virtual Result<PortInfo> look_again(const PortInfo& before) { return before; }
 };
 
 struct PortEvent {

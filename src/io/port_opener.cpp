@@ -12,6 +12,13 @@ class SystemPortOpener final : public PortOpener {
 
   Task<Result<std::unique_ptr<Port>>> open(const std::string& name) override { return open_in(context_, name); }
 
+  Result<PortInfo> look_again(const PortInfo& before) override {
+    if (!before.is_usb()) return before;
+    for (PortInfo& port : list_ports())
+      if (port.location == before.location) return std::move(port);
+    return fail({Code::port_missing, Remedy::retry, fmt::format("there is no port at {}", before.location), {}, {}, "plug the board in"});
+  }
+
  private:
   static Task<Result<std::unique_ptr<Port>>> open_in(boost::asio::io_context& context, std::string name) {
     if (name.find("://") == std::string::npos) co_return open_tty(context, name);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "io/returning_port.hpp"
 #include "io/system_ports.hpp"
 #include "rom/connect.hpp"
 
@@ -42,9 +43,10 @@ struct Line::Slot {
   std::string name;
   PortInfo info;
   bool named = false;       // by --port: it is waited for; the others live as long as their node
-  bool vanished = false;
-  bool complained = false;  // that nobody answers
-  std::unique_ptr<Port> port;
+  bool absent = false;      // says the hot-plug
+  bool served = false;      // a board has been here
+  std::optional<Instant> tried_since{};  // to open a port that is there and goes again
+  std::unique_ptr<ReturningPort> port;
   BoardRun* running = nullptr;
 };
 
@@ -121,11 +123,13 @@ Task<> Line::watch() {
     PortEvent event = co_await watcher_->next();
     auto there = slots_.find(event.port.location);
     if (event.kind == PortEvent::Kind::vanished) {
-      if (there != slots_.end()) {
-        there->second->vanished = true;
-        if (there->second->port) there->second->port->close();
-      }
+      // No more: whoever has the port open notices by himself, and knows whether a reset explains it.
+      if (there != slots_.end()) there->second->absent = true;
       continue;
+    }
+    if (there != slots_.end()) {
+      there->second->absent = false;
+      there->second->info = event.port;
     }
     if (!is_known_adapter(event.port)) {
       observer_.on_ignored(event.port);
@@ -137,7 +141,7 @@ Task<> Line::watch() {
 
 Task<> Line::live(std::shared_ptr<Slot> slot) {
   observer_.on_waiting(slot->name);
-  while (!draining_ && !slot->vanished) {
+  while (!draining_) {
     bool again = co_await serve_one_board(*slot);
     if (!again) break;
   }
@@ -155,15 +159,21 @@ Task<bool> Line::serve_one_board(Slot& slot) {
     co_await station_.clock.sleep_for(reopen_pause);
     co_return true;
   }
-  auto opened = co_await opener_.open(slot.name);
+  // After a board with USB of its own the place's port may have another name.
+  if (auto there = opener_.look_again(slot.info)) slot.info = std::move(*there);
+  auto opened = co_await opener_.open(slot.info.name);
   if (!opened) {
     Fault fault = std::move(opened.error());
     bool wait_for_it = slot.named && !options_.one_pass && !is_unusable(fault) && fault.remedy != Remedy::refuse;
+    // A chip without firmware resets itself again and again, and with USB of its own the port goes each time.
+    if (!slot.tried_since) slot.tried_since = station_.clock.now();
+    bool just_left = fault.code == Code::port_gone && station_.clock.now() - *slot.tried_since < return_patience;
+    wait_for_it = wait_for_it || (slot.named && just_left);
     if (wait_for_it) {
       co_await station_.clock.sleep_for(reopen_pause);
       co_return true;
     }
-    if (!slot.vanished && !draining_) {
+    if (!slot.absent && !slot.served && !draining_) {
       RunOutcome outcome;
       fault.where.slot = slot.name;
       outcome.record.slot = slot.name;
@@ -177,7 +187,8 @@ Task<bool> Line::serve_one_board(Slot& slot) {
     }
     co_return false;
   }
-  slot.port = std::move(*opened);
+  slot.port = std::make_unique<ReturningPort>(opener_, station_.clock, slot.info, std::move(*opened));
+  slot.served = true;
   while (!draining_ && may_start()) {
     observer_.on_started(slot.name);
     RunOutcome outcome;
@@ -209,7 +220,10 @@ Task<bool> Line::serve_one_board(Slot& slot) {
   slot.port->close();
   slot.port.reset();
   if (!draining_) observer_.on_waiting(slot.name);
-  co_return slot.named;
+  if (slot.named) co_return true;
+  // The port may have noticed before the hot-plug did. A board that is there again by now was not announced anew.
+  co_await station_.clock.sleep_for(reopen_pause);
+  co_return !slot.absent;
 }
 
 /// A board has left when its node vanishes or the connection closes. Where the adapter stays (a fixture), the next board
@@ -221,10 +235,17 @@ Task<> Line::wait_until_left(Slot& slot, const RunOutcome& outcome) {
   Instant own_banner_over = station_.clock.now() + look_again;
   bool asks = nobody_answered(outcome);
   // Banners are printed at this speed, whatever speed the last board ended at.
-  if (auto slow = co_await slot.port->set_baud(Baud{}); !slow) co_return;
+  if (auto slow = co_await slot.port->set_baud(Baud{}); !slow) {
+    bool stays = co_await only_restarted(slot);
+    if (!stays) co_return;
+  }
   while (!draining_) {
     auto got = co_await slot.port->read_some(buffer, station_.clock.now() + look_again);
-    if (!got) co_return;
+    if (!got) {
+      bool stays = co_await only_restarted(slot);
+      if (!stays) co_return;
+      continue;
+    }
     tail += as_text(ByteView{buffer.data(), *got});
     bool powered_on = tail.find("(POWERON_RESET)") != std::string::npos || tail.find("(POWERON)") != std::string::npos;
     if (powered_on && station_.clock.now() > own_banner_over) co_return;
@@ -237,6 +258,14 @@ Task<> Line::wait_until_left(Slot& slot, const RunOutcome& outcome) {
       if (is_port_away(somebody.error())) co_return;
     }
   }
+}
+
+/// The port went while nobody wanted anything of the board. One that has taken it along before, at its resets, may just
+/// have restarted; no hand puts another board there that fast, and its USB may say who it is.
+Task<bool> Line::only_restarted(Slot& slot) {
+  if (slot.port->absences().count == 0) co_return false;
+  auto back = co_await slot.port->reopen(station_.clock.now() + fastest_hand);
+  co_return back && back->who != PortReturn::Who::other && (back->who == PortReturn::Who::same || back->away <= fastest_hand);
 }
 
 void Line::account(const RunOutcome& outcome) {

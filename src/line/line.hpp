@@ -56,6 +56,7 @@ class Line {
   Task<> live(std::shared_ptr<Slot> slot);
   Task<bool> serve_one_board(Slot& slot);
   Task<> wait_until_left(Slot& slot, const RunOutcome& outcome);
+  Task<bool> only_restarted(Slot& slot);
   void open_slot(const PortInfo& port, bool named);
   void account(const RunOutcome& outcome);
   void halt(std::optional<Fault> why);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "base/text.hpp"
 
@@ -48,14 +49,18 @@ constexpr std::array usb_jtag{
     LineStep{What::rts, false, false, rom_ready},
 };
 
+constexpr std::string_view usb_sequence = "usb-serial-jtag";
+// A chip without firmware is reset by its watchdog again and again.
+constexpr int most_returns = 3;
+
 constexpr std::array uart_first{
     ResetSequence{"tight", tight, true},
     ResetSequence{"classic", classic, true},
-    ResetSequence{"usb-serial-jtag", usb_jtag, false},
+    ResetSequence{usb_sequence, usb_jtag, false},
     ResetSequence{"slow", slow, true},
 };
 constexpr std::array usb_first{
-    ResetSequence{"usb-serial-jtag", usb_jtag, false},
+    ResetSequence{usb_sequence, usb_jtag, false},
     ResetSequence{"tight", tight, true},
     ResetSequence{"classic", classic, true},
 };
@@ -85,6 +90,36 @@ Task<Result<void>> sync_until(Loader& loader, Instant deadline) {
     auto answer = co_await loader.sync(20ms);
     if (answer || is_port_fault(answer.error()) || loader.clock().now() >= deadline) co_return answer;
   }
+}
+
+/// Resets by these steps and waits for an answer. Learns that there are no lines.
+Task<Result<void>> try_one_way(Loader& loader, const ResetSequence& sequence, bool& could_reset, Instant deadline,
+                               Duration window) {
+  Clock& clock = loader.clock();
+  CO_TRY(co_await loader.start_over());
+  if (could_reset) {
+    auto lines = co_await perform(loader.port(), clock, sequence.steps);
+    if (!lines && lines.error().code != Code::no_reset_lines) co_return lines;
+    could_reset = lines.has_value();
+  }
+  co_return co_await sync_until(loader, std::min(deadline, clock.now() + window));
+}
+
+/// Only asks: what the reset started is running by now.
+Task<Result<void>> ask_after_return(Loader& loader, Instant until) {
+  CO_TRY(co_await loader.start_over());
+  co_return co_await sync_until(loader, until);
+}
+
+bool is_gone(const Result<void>& end) { return !end && end.error().code == Code::port_gone; }
+
+/// The one that worked last comes first.
+std::vector<const ResetSequence*> ways_to_try(const Loader& loader, bool usb_serial_jtag) {
+  std::vector<const ResetSequence*> ways;
+  if (loader.way()) ways.push_back(loader.way());
+  for (const ResetSequence& sequence : download_sequences(usb_serial_jtag))
+    if (&sequence != loader.way() && (!loader.way() || sequence.name != loader.way()->name)) ways.push_back(&sequence);
+  return ways;
 }
 
 /// The line of a boot log that says which way the strapping pins sent the chip.
@@ -140,21 +175,25 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
   // Enough for any chip; who is slower (an emulator on a busy machine) gets more time once every sequence has been tried.
   Duration window = 250ms;
   for (;; window = 1000ms) {
-    for (const ResetSequence& sequence : download_sequences(options.usb_serial_jtag)) {
-      CO_TRY(co_await loader.start_over());
-      if (could_reset) {
-        auto lines = co_await perform(port, clock, sequence.steps);
-        if (!lines && lines.error().code == Code::no_reset_lines) {
-          could_reset = false;
-        } else if (!lines) {
-          co_return lines;
-        }
+    std::vector<const ResetSequence*> ways = ways_to_try(loader, options.usb_serial_jtag);
+    bool repeated = false;
+    for (std::size_t next = 0; next < ways.size(); ++next) {
+      const ResetSequence& sequence = *ways[next];
+      Instant begun = clock.now();
+      const unsigned absences = port.absences().count;
+      auto answer = co_await try_one_way(loader, sequence, could_reset, deadline, window);
+      // The reset took the port along.
+      for (int times = 0; is_gone(answer) && options.return_patience > 0ms && times < most_returns; ++times) {
+        CO_TRY(co_await port.reopen(clock.now() + options.return_patience));
+        deadline += clock.now() - std::exchange(begun, clock.now());
+        answer = co_await ask_after_return(loader, clock.now() + window);
       }
-      auto answer = co_await sync_until(loader, std::min(deadline, clock.now() + window));
       // No stub outlives a reset: one that answers was not reset.
       stub_survives = answer && could_reset && loader.speaker() == Speaker::stub;
       if (answer && !stub_survives) {
-        if (could_reset && sequence.holds_boot_pin) CO_TRY(co_await port.set_dtr(false));
+        loader.came_by(sequence);
+        bool still_held = could_reset && sequence.holds_boot_pin && port.absences().count == absences;
+        if (still_held) CO_TRY(co_await port.set_dtr(false));
         co_return ok();
       }
       if (!answer && is_port_fault(answer.error())) co_return answer;
@@ -164,6 +203,11 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
         if (stub_survives) co_return fail(not_wired());
         co_return fail(why_no_answer(heard, loader.bytes_seen(), could_reset));
       }
+      // A port that goes with the chip is the chip's own, whatever its name says. Or it went before this way was at its
+      // end, because the application restarted: then the same once more.
+      bool went = port.absences().count != absences;
+      if (went && !std::exchange(repeated, true))
+        ways.insert(ways.begin() + static_cast<std::ptrdiff_t>(next) + 1, loader.way() ? loader.way() : usb_first.data());
     }
   }
 }

@@ -29,10 +29,13 @@ struct ConnectOptions {
   bool usb_serial_jtag = false;
   bool reset = true;  // false: the board is in download mode already
   Duration patience = std::chrono::milliseconds{4500};
+  /// A port that the reset takes along (native USB) is waited for as long as this. 0: that is a fault.
+  Duration return_patience{};
 };
 
 /// Resets into download mode and synchronises; tries each sequence until `patience` is over. A port without modem lines
-/// is synchronised as it is. Faults: board_silent, board_not_in_download_mode (it booted instead; the boot log's strap
+/// is synchronised as it is. Where the port vanishes with a reset and comes back, another board may answer: identify.
+/// Faults: board_silent, board_not_in_download_mode (it booted instead; the boot log's strap
 /// in `seen`), port faults.
 Task<Result<void>> connect(Loader&, ConnectOptions = {});
 
@@ -40,7 +43,8 @@ Task<Result<void>> connect(Loader&, ConnectOptions = {});
 /// banner is switched off by eFuse or strap print none.
 [[nodiscard]] bool banner_heard(const Loader&);
 
-/// Lets the application run: EN low for 100 ms with IO0 high. Fault no_reset_lines.
+/// Lets the application run: EN low for 100 ms with IO0 high. Faults: no_reset_lines; port_gone where the reset takes the
+/// port along.
 Task<Result<void>> reset_into_application(Port&, Clock&);
 
 }  // namespace espmint

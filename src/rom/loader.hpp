@@ -15,6 +15,8 @@
 
 namespace espmint {
 
+struct ResetSequence;  // connect.hpp
+
 struct Reply {
   std::uint32_t value = 0;  // means something for READ_REG only
   Bytes body;               // without the status bytes
@@ -59,6 +61,9 @@ class Loader {
   void chip_is(const ChipSpec& chip) { chip_ = &chip; }
   [[nodiscard]] const ChipSpec* chip() const { return chip_; }
   void stub_speaks() { speaker_ = Speaker::stub; }
+  // Which way into download mode this board took last; it is tried first.
+  void came_by(const ResetSequence& way) { way_ = &way; }
+  [[nodiscard]] const ResetSequence* way() const { return way_; }
 
  private:
   Task<Result<Reply>> await_reply(Op, Instant deadline);
@@ -73,6 +78,7 @@ class Loader {
   Speaker speaker_ = Speaker::rom;
   Baud baud_{};
   const ChipSpec* chip_ = nullptr;
+  const ResetSequence* way_ = nullptr;
   std::optional<Op> previous_;
   Bytes heard_;
 };

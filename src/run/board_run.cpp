@@ -7,6 +7,7 @@
 
 #include "boost/asio/experimental/awaitable_operators.hpp"
 #include "handshake/challenge.hpp"
+#include "io/returning_port.hpp"
 #include "recipe/checks.hpp"
 #include "rom/connect.hpp"
 
@@ -56,7 +57,8 @@ BoardRun::BoardRun(Station& station, Port& port, std::string slot, bool usb_seri
       loader_(port, station.clock),
       started_(station.clock.now()),
       baud_(station.options.baud),
-      use_stub_(station.options.use_stub) {}
+      use_stub_(station.options.use_stub),
+      vanishes_(usb_serial_jtag) {}
 
 BoardRun::~BoardRun() {
   if (!board_) return;
@@ -91,10 +93,15 @@ Task<Result<void>> BoardRun::story() {
 }
 
 Task<Result<BoardInfo>> BoardRun::connect_and_identify() {
-  CO_TRY(co_await connect(loader_, {.usb_serial_jtag = usb_serial_jtag_, .reset = station_.options.reset}));
+  // A board not yet met may have USB of its own; of one that has an adapter, a vanished port says that it was unplugged.
+  Duration for_its_return = !board_ || vanishes_ ? return_patience : 0ms;
+  const Port::Absences before = port_.absences();
+  ConnectOptions how{.usb_serial_jtag = usb_serial_jtag_, .reset = station_.options.reset, .return_patience = for_its_return};
+  CO_TRY(co_await connect(loader_, how));
   CO_TRY(BoardInfo board, co_await identify(loader_));
   // After every reset: what was planned for one board never lands on another.
   if (board_ && board.mac != board_->mac) co_return fail(board_changed(board_->mac, board.mac));
+  note_absences(before);
   co_return board;
 }
 
@@ -318,8 +325,8 @@ Task<Result<void>> BoardRun::evidence() {
   stub_wrote_ = stub_wrote_ || loader_.speaker() == Speaker::stub;
   CO_TRY(BoardInfo again, co_await connect_and_identify());
   // A ROM that answers where a stub did was reset; a ROM that was there all along may have been left as it was, by lines
-  // that lead nowhere.
-  if (!stub_wrote_ && !banner_heard(loader_)) {
+  // that lead nowhere. A port that went with it is the chip's own.
+  if (!stub_wrote_ && !banner_heard(loader_) && !vanishes_) {
     Fault fault{Code::no_reset_lines, Remedy::refuse, "nothing shows that the board was reset, so nothing proves what it holds"};
     fault.seen = "its ROM answers, but printed no boot message";
     fault.advice = "Use a port with DTR and RTS wired to EN and IO0, or flash through the stub";
@@ -339,7 +346,7 @@ Task<Result<void>> BoardRun::boot() {
   if (!station_.plan.identity && station_.plan.keys) co_return ok();  // handing over starts it anew
   CO_TRY(co_await port_.set_baud(Baud{}));
   CO_TRY(co_await port_.discard_input());
-  auto started = co_await reset_into_application(port_, station_.clock);
+  auto started = co_await start_application(Baud{});
   // Without an identity there is nothing to prove: a board on a port without reset lines starts when it is unplugged.
   if (!started && started.error().code == Code::no_reset_lines && !station_.plan.identity) co_return ok();
   co_return started;
@@ -352,8 +359,16 @@ Task<Result<void>> BoardRun::challenge_application() {
   if (plan.challenge == ChallengePolicy::automatic && known_silent) co_return ok();
   Nonce nonce;
   station_.entropy.fill(nonce);
-  CO_TRY(ChallengeOutcome answer, co_await challenge(port_, station_.clock, board_->mac, nonce, certificate_->public_key_der,
-                                                     station_.clock.now() + station_.options.challenge_patience));
+  auto ask = [&] {
+    return challenge(port_, station_.clock, board_->mac, nonce, certificate_->public_key_der,
+                     station_.clock.now() + station_.options.challenge_patience);
+  };
+  auto asked = co_await ask();
+  if (!asked && is_explained(asked.error())) {
+    CO_TRY(co_await come_back(Baud{}));
+    asked = co_await ask();  // whoever answers must have the key
+  }
+  CO_TRY(ChallengeOutcome answer, std::move(asked));
   switch (answer.kind) {
     case ChallengeOutcome::Kind::proved:
       ++station_.challenges_answered;
@@ -494,7 +509,8 @@ Task<Result<void>> BoardRun::step(Step which, StepBody body) {
     Fault fault = std::move(end.error());
     if (fault.where.step.empty()) fault.where.step = spec_of(which).name;
     const RetryRule* rule = retry_rule(which, fault.remedy);
-    bool gone = fault.code == Code::port_gone || station_.stopping;
+    bool restarted = which == Step::hand_over && is_explained(fault);
+    bool gone = (fault.code == Code::port_gone && !restarted) || station_.stopping;
     if (!rule || attempt >= rule->attempts || gone) co_return fail(std::move(fault));
     station_.observer.on_note(slot_, fmt::format("{}; trying again", describe(fault)));
     co_await station_.clock.sleep_for(rule->pause);

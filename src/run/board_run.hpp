@@ -66,6 +66,7 @@ class BoardRun {
   // The key of the pool (hand_over.cpp).
   Task<Result<void>> admit_key();
   Task<Result<void>> hand_over_key();
+  Task<Result<Greeting>> listen_on(const LineDialect&, std::size_t values, Instant until);
   Task<Result<Greeting>> hear_application(std::size_t values, std::chrono::seconds patience);
   Task<Result<void>> deliver_key(const std::vector<Secret>& fields);
   Task<Result<void>> judge_key(const Greeting&, const std::vector<Secret>& fields);
@@ -95,6 +96,12 @@ class BoardRun {
   Task<Result<void>> speed_up(Baud);
   Task<Result<void>> reconnect();
   Task<Result<BoardInfo>> connect_and_identify();
+  // Boards that take their port along when they are reset (vanishing_port.cpp).
+  Task<Result<void>> start_application(Baud);
+  Task<Result<void>> come_back(Baud);
+  [[nodiscard]] bool is_explained(const Fault&) const;
+  [[nodiscard]] bool may_be_another() const;
+  void note_absences(const Port::Absences& before);
   Task<Result<void>> write_and_check(const PreparedRegion&, std::string_view label, std::uint64_t done_before);
   Task<Result<bool>> matches(const PreparedRegion&);
   Task<Result<void>> erase_if_needed(const PlannedErase&);
@@ -111,6 +118,10 @@ class BoardRun {
   Step step_ = Step::connect;
   Baud baud_;
   bool use_stub_;
+  bool vanishes_;                  // the port goes with the board's resets: seen at the last one
+  int absences_ = 0;               // since the board was identified
+  bool long_absence_ = false;      // one of them longer than the reset explains
+  Duration usual_absence_{};       // the last after which the same board was identified
 
   std::optional<BoardInfo> board_;
   BoardIdentity who_;

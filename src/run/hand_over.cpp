@@ -66,6 +66,11 @@ Fault other_dialect(std::string_view spoken) {
   return fault;
 }
 
+Fault away_too_long() {
+  return {Code::reply_missing, Remedy::reconnect, "the port was away for longer than the board's reset explains", {},
+          "nothing of the key was sent", "Leave the board plugged in; check its cable and supply"};
+}
+
 }  // namespace
 
 Fault held_with(std::string what, std::string seen, std::string advice) {
@@ -112,12 +117,21 @@ Task<Result<void>> BoardRun::admit_key() {
   co_return ok();
 }
 
+/// As listen(), across absences of the port that the board's resets explain.
+Task<Result<Greeting>> BoardRun::listen_on(const LineDialect& dialect, std::size_t values, Instant until) {
+  for (;;) {
+    auto heard = co_await listen(port_, station_.clock, dialect, values, until);
+    if (heard || !is_explained(heard.error())) co_return heard;
+    CO_TRY(co_await come_back(Baud{station_.plan.keys->baud}));
+  }
+}
+
 /// Identified anew, reset into the application, and what that says first.
 Task<Result<Greeting>> BoardRun::hear_application(std::size_t values, std::chrono::seconds patience) {
   const KeysPlan& keys = *station_.plan.keys;
   CO_TRY(co_await connect_and_identify());
   CO_TRY(co_await port_.set_baud(Baud{keys.baud}));
-  CO_TRY(co_await reset_into_application(port_, station_.clock));
+  CO_TRY(co_await start_application(Baud{keys.baud}));
   LineDialect dialect = dialect_of(keys);
   const Instant deadline = station_.clock.now() + patience;
   // Old firmware keeps a question of the framed dialect as its key: none is asked unless the recipe says so, or another
@@ -127,11 +141,11 @@ Task<Result<Greeting>> BoardRun::hear_application(std::size_t values, std::chron
   const Instant until = hails ? std::min(deadline, station_.clock.now() + hail_after) : deadline;
   const bool framed_only = keys.handshake == Handshake::framed;
   if (framed_only) values = 0;
-  CO_TRY(Greeting heard, co_await listen(port_, station_.clock, dialect, values, until));
+  CO_TRY(Greeting heard, co_await listen_on(dialect, values, until));
   // Framed firmware may log such a word too; then a HELLO is not far.
   const bool lines = heard.kind == Greeting::Kind::prompt || heard.kind == Greeting::Kind::provisioned;
   while (framed_only && heard.kind != Greeting::Kind::framed && lines && station_.clock.now() < until) {
-    CO_TRY(heard, co_await listen(port_, station_.clock, dialect, values, until));
+    CO_TRY(heard, co_await listen_on(dialect, values, until));
   }
   if (framed_only && lines && heard.kind != Greeting::Kind::framed) co_return fail(other_dialect("line"));
   if (heard.kind == Greeting::Kind::silent && hails) {
@@ -202,6 +216,7 @@ Task<Result<void>> BoardRun::deliver_key(const std::vector<Secret>& fields) {
 
 /// The point of no return: durable when it returns. A board that is being given its key once more is past it already.
 Task<Result<void>> BoardRun::expose_key() {
+  if (may_be_another()) co_return fail(away_too_long());
   if (key_->state != KeyState::reserved) co_return ok();
   if (station_.stopping)
     co_return fail({Code::interrupted, Remedy::refuse, "stopped before the key was sent", {}, {}, {}});
@@ -224,7 +239,9 @@ Task<Result<void>> BoardRun::mark_key_written() {
 Task<Result<void>> BoardRun::judge_key(const Greeting& heard, const std::vector<Secret>& fields) {
   const KeysPlan& keys = *station_.plan.keys;
   if (heard.kind == Greeting::Kind::framed) co_return fail(other_dialect("framed"));
-  if (heard.kind == Greeting::Kind::silent) co_return fail(silent(heard, keys.answer_patience, keys.done));
+  // What it printed while its port was away is lost; its NVS is not.
+  bool ask_nvs = vanishes_ && !keys.nvs_space.empty() && key_->state != KeyState::exposed;
+  if (heard.kind == Greeting::Kind::silent && !ask_nvs) co_return fail(silent(heard, keys.answer_patience, keys.done));
   if (heard.kind == Greeting::Kind::prompt) {
     CO_TRY(co_await quarantine_key("it said it was provisioned, and asked again after its restart"));
     Fault fault{Code::key_not_stored, Remedy::refuse, "the firmware said it was provisioned, but asks again after its restart: it did not store its key"};
@@ -276,7 +293,7 @@ Task<Result<bool>> BoardRun::nvs_holds_key(const std::vector<Secret>& fields) {
   CO_TRY(Bytes partition, co_await read_flash(loader_, keys.nvs->range));
   auto entries = read_nvs(partition);
   wipe(partition);
-  CO_TRY(co_await reset_into_application(port_, station_.clock));
+  CO_TRY(co_await start_application(Baud{keys.baud}));
   if (!entries) co_return fail(std::move(entries.error()));
   bool all = true;
   for (std::size_t i = 0; i < fields.size(); ++i) {

@@ -57,8 +57,8 @@ BUGS = [
              plant="  TRY(std::vector<PoolKey> has, keys_of(device_id));\n  if (!has.empty() && !BUG)\n")]),
     # ---- is it still the same board?
     dict(what="after a reset another MAC is let pass", file="run/board_run.cpp",
-         find="  if (board_ && board.mac != board_->mac) co_return fail(board_changed(board_->mac, board.mac));\n  co_return board;",
-         plant="  if (!BUG && board_ && board.mac != board_->mac) co_return fail(board_changed(board_->mac, board.mac));\n  co_return board;"),
+         find="  if (board_ && board.mac != board_->mac) co_return fail(board_changed(board_->mac, board.mac));\n",
+         plant="  if (!BUG && board_ && board.mac != board_->mac) co_return fail(board_changed(board_->mac, board.mac));\n"),
     dict(what="a banner before the key is sent is not minded", file="handshake/line_dialect.cpp",
          find="      left_the_prompt |=\n          heard->kind",
          plant="      if (!BUG) left_the_prompt |=\n          heard->kind"),
@@ -69,9 +69,9 @@ BUGS = [
          find="  CO_TRY(co_await deliver_key(fields));\n",
          plant="  CO_TRY(co_await deliver_key(fields));\n  if (BUG) {\n    key_proven_ = true;\n    co_return ok();\n  }\n"),
     dict(what="a board that asks again after its restart is green", file="run/hand_over.cpp",
-         find="  if (heard.kind == Greeting::Kind::silent) co_return fail(silent(heard, keys.answer_patience, keys.done));\n",
-         plant="  if (heard.kind == Greeting::Kind::silent) co_return fail(silent(heard, keys.answer_patience, keys.done));\n"
-               "  if (BUG && heard.kind == Greeting::Kind::prompt) {\n    key_proven_ = true;\n    co_return ok();\n  }\n"),
+         find="  if (heard.kind == Greeting::Kind::prompt) {\n    CO_TRY(co_await quarantine_key(\"it said",
+         plant="  if (BUG && heard.kind == Greeting::Kind::prompt) {\n    key_proven_ = true;\n    co_return ok();\n  }\n"
+               "  if (heard.kind == Greeting::Kind::prompt) {\n    CO_TRY(co_await quarantine_key(\"it said"),
     dict(what="any digest is proof", file="run/hand_over_framed.cpp",
          find="  if (!has_key || answer.kind != Ended::good) {", plant="  if (!BUG && (!has_key || answer.kind != Ended::good)) {"),
     dict(what="STORED alone is proof", file="run/hand_over_framed.cpp",

@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using namespace espmint::swarm;
 
-constexpr int shrinking_runs = 300;
+constexpr int shrinking_runs = 600;
 
 struct Part {
   Tally tally;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 namespace espmint::swarm {
@@ -143,10 +144,21 @@ std::vector<Story> smaller_stories(const Story& story) {
   };
   for (std::size_t n = 0; story.lives.size() > 1 && n < story.lives.size(); ++n)
     with([n](Story& less) { less.lives.erase(less.lives.begin() + static_cast<std::ptrdiff_t>(n)); });
+  auto without = [&](std::size_t n, std::size_t first, std::size_t count) {
+    with([=](Story& less) {
+      auto& visits = less.lives[n].visits;
+      auto from = visits.begin() + static_cast<std::ptrdiff_t>(first);
+      visits.erase(from, from + static_cast<std::ptrdiff_t>(std::min(count, visits.size() - first)));
+    });
+  };
+  for (std::size_t n = 0; n < story.lives.size(); ++n)
+    for (std::size_t count = (story.lives[n].visits.size() + 1) / 2; count > 1; count = (count + 1) / 2) {
+      for (std::size_t first = 0; first < story.lives[n].visits.size(); first += count) without(n, first, count);
+      if (count == 2) break;
+    }
   for (std::size_t n = 0; n < story.lives.size(); ++n) {
     const Life& life = story.lives[n];
-    for (std::size_t visit = 0; visit < life.visits.size(); ++visit)
-      with([n, visit](Story& less) { less.lives[n].visits.erase(less.lives[n].visits.begin() + static_cast<std::ptrdiff_t>(visit)); });
+    for (std::size_t visit = 0; visit < life.visits.size(); ++visit) without(n, visit, 1);
     for (std::size_t visit = 0; visit < life.visits.size(); ++visit)
       if (life.visits[visit].harm != Harm::none) with([n, visit](Story& less) { less.lives[n].visits[visit].harm = Harm::none; });
     if (life.stop.at != Stop::At::never) with([n](Story& less) { less.lives[n].stop = {}; });
