@@ -7,6 +7,7 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 
 #include "io/event.hpp"
+#include "tests/crash_disk.hpp"
 #include "tests/swarm/watchers.hpp"
 
 namespace espmint::swarm {
@@ -22,8 +23,8 @@ constexpr std::size_t longest_key_write = 2048;  // no write that carries a key 
 
 class Shop final : public WireTap {
  public:
-  Shop(const Story& story, const Life& life, World& world, Bench& bench)
-      : story_(story), life_(life), world_(world), bench_(bench), slots_(story.slots) {
+  Shop(const Story& story, const Life& life, World& world, CrashDisk& disk, Bench& bench)
+      : story_(story), life_(life), world_(world), disk_(disk), bench_(bench), slots_(story.slots) {
     for (std::size_t n = 0; n < slots_.size(); ++n) {
       slots_[n].name = std::string{slot_prefix} + static_cast<char>('a' + n);
       sim::BoardOptions options;
@@ -44,8 +45,17 @@ class Shop final : public WireTap {
       ++world_.provisionings;
     };
     bench_.listener.when_done = [this](const std::string& name, const RunOutcome& outcome) { see(slot(name), outcome); };
+    disk_.before_each([this](std::string_view, const std::string&) { point(); });
     set_ledger_crash_hook([this](std::string_view) { point(); });
   }
+
+  /// The bench closes its ledger later, and nobody is here to be told.
+  ~Shop() {
+    disk_.before_each({});
+    set_ledger_crash_hook({});
+  }
+  Shop(const Shop&) = delete;
+  Shop& operator=(const Shop&) = delete;
 
   [[nodiscard]] std::vector<std::string> names() const {
     std::vector<std::string> out;
@@ -100,11 +110,15 @@ class Shop final : public WireTap {
   }
 
   [[noreturn]] void stop() {
+    stopping_ = true;
     save();
+    if (life_.stop.power_cut) disk_.cut_power(story_.seed + points_);
+    disk_.keep_for_next_life();
     _exit(stopped_here);
   }
 
   void point() {
+    if (stopping_) return;  // the hook is called for what the cut itself does
     bool counts = life_.stop.at == Stop::At::point || (life_.stop.at == Stop::At::hand_over && hand_overs_ >= life_.stop.nth);
     if (counts && points_++ >= life_.stop.count) stop();
   }
@@ -127,9 +141,10 @@ class Shop final : public WireTap {
     constexpr std::uint64_t given_out_by_others = 0b110;  // the marked row, and the one behind it
     if (story_.old_marks && (keys & given_out_by_others)) world_.accuse(rule::no_return, fmt::format("{} is sent a key that an earlier script has given out", where(at)));
     const int key = std::countr_zero(keys);
-    auto known = bench_.ledger().pool_keys(key, 1);
-    bool written_before = known && known->front().state != KeyState::available && known->front().state != KeyState::reserved &&
-                          known->front().device == to_string(story_.boards[*at.board]);
+    // As the file says it: a connection of the line's own may have met a failing disk since.
+    std::vector<PoolKey> known = pool_in(bench_.folder());
+    const PoolKey* row = known.size() >= static_cast<std::size_t>(key) ? &known[static_cast<std::size_t>(key - 1)] : nullptr;
+    bool written_before = row && row->state != KeyState::available && row->state != KeyState::reserved && row->device == to_string(story_.boards[*at.board]);
     if (!written_before) world_.accuse(rule::write_ahead, fmt::format("{} is sent key {}, which the ledger does not say", where(at), key));
     std::vector<FileRow> rows = read_rows(story_, bench_.csv());
     if (static_cast<std::size_t>(key) > rows.size() || rows[static_cast<std::size_t>(key - 1)].available)
@@ -288,11 +303,23 @@ class Shop final : public WireTap {
   const Story& story_;
   const Life& life_;
   World& world_;
+  CrashDisk& disk_;
   Bench& bench_;
   std::vector<Slot> slots_;
+  bool stopping_ = false;
   std::uint64_t points_ = 0, hand_overs_ = 0, keys_sent_ = 0;
   std::size_t busy_ = 0;
 };
+
+void harm(CrashDisk& disk, const DiskHarm& harm) {
+  switch (harm.kind) {
+    case DiskHarm::Kind::none: break;
+    case DiskHarm::Kind::full: disk.fail_at(harm.nth, CrashDisk::Error::enospc, harm.once); break;
+    case DiskHarm::Kind::short_write: disk.fail_at(harm.nth, CrashDisk::Error::short_write, harm.once); break;
+    case DiskHarm::Kind::failing: disk.fail_at(harm.nth, CrashDisk::Error::eio, harm.once); break;
+    case DiskHarm::Kind::read_only: disk.fail_at(harm.nth, CrashDisk::Error::read_only, harm.once); break;
+  }
+}
 
 Handshake handshake_of(const Story& story) {
   if (story.automatic) return Handshake::automatic;
@@ -303,10 +330,12 @@ Handshake handshake_of(const Story& story) {
 
 void live(const Story& story, std::size_t n, World& world, const fs::path& folder, Workshop& workshop) {
   const Life& life = story.lives[n];
+  CrashDisk disk{folder};
+  harm(disk, life.disk);
   try {
     Bench bench{Seed{story.seed * 16 + n}, folder, {story.app, {}, handshake_of(story)}, &workshop};
     bench.loop.shift_wall(between_lives * static_cast<std::int64_t>(n));
-    Shop shop{story, life, world, bench};
+    Shop shop{story, life, world, disk, bench};
     LineOptions options;
     options.ports = shop.names();
     bench.run(options, shop.work(), longest_life);
@@ -315,6 +344,7 @@ void live(const Story& story, std::size_t n, World& world, const fs::path& folde
     // A ledger or a file that cannot be opened: no board is prepared.
     if (life.quiet) world.accuse(rule::progress, refused.what());
   }
+  disk.keep_for_next_life();
   _exit(0);
 }
 

@@ -58,7 +58,6 @@ Part work(const Orders& orders, unsigned core, unsigned cores) {
       if (!orders.keep_going) break;
     }
   }
-  fs::remove_all(scratch_folder());
   return part;
 }
 
@@ -96,7 +95,6 @@ int hunt(const Orders& orders, const std::string& which, unsigned core, unsigned
       if (which != "all" && found) report(runner, story, *found);
     }
   }
-  fs::remove_all(scratch_folder());
   return missed;
 }
 

@@ -24,8 +24,12 @@ std::string pool_text(const Story& story) {
   return out;
 }
 
+/// What of the disk was not synced when a process ended.
+fs::path pending_of(const fs::path& folder) { return folder.string() + ".crash-disk"; }
+
 void prepare_folder(Before before, const fs::path& folder) {
   if (before == Before::nothing) return;
+  fs::remove_all(pending_of(folder));
   fs::remove_all(folder / "ledger");
   if (before == Before::ledger_of_before && fs::exists(folder / "ledger.old")) fs::copy(folder / "ledger.old", folder / "ledger", fs::copy_options::recursive);
 }
@@ -41,7 +45,12 @@ ShiftRunner::ShiftRunner(fs::path scratch) : scratch_(std::move(scratch)) {
   world_->make();
 }
 
-ShiftRunner::~ShiftRunner() { munmap(world_, sizeof(World)); }
+ShiftRunner::~ShiftRunner() {
+  munmap(world_, sizeof(World));
+  std::error_code ignored;
+  fs::remove_all(pending_of(scratch_), ignored);
+  fs::remove_all(scratch_, ignored);
+}
 
 Workshop& ShiftRunner::workshop(const Story& story) {
   auto& there = workshops_[{story.app, story.identity}];
@@ -62,6 +71,7 @@ bool ShiftRunner::live(const Story& story, std::size_t n) {
 }
 
 std::optional<Violation> ShiftRunner::run(const Story& story, Tally& tally) {
+  fs::remove_all(pending_of(scratch_));
   fs::remove_all(scratch_);
   fs::create_directories(scratch_);
   world_->begin(story);

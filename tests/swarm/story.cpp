@@ -53,6 +53,12 @@ std::string describe(const Moment& moment) {
   return fmt::format("after {} bytes of its key", moment.count);
 }
 
+std::string describe(const DiskHarm& harm) {
+  static constexpr std::array<std::string_view, disk_harms> names{"", "has no room", "has room for a piece only", "fails", "is read-only"};
+  if (harm.kind == DiskHarm::Kind::none) return {};
+  return fmt::format("; at change {} the disk {}{}", harm.nth, names[static_cast<std::size_t>(harm.kind)], harm.once ? ", once" : "");
+}
+
 std::string describe(const Stop& stop) {
   switch (stop.at) {
     case Stop::At::never: return "ends by itself";
@@ -98,6 +104,8 @@ Story draw_story(std::uint64_t seed) {
     Life life;
     for (std::uint64_t i = 0, visits = out.slots + 6 + dice.roll(36); i < visits; ++i) life.visits.push_back(draw_visit(dice, out));
     life.stop = draw_stop(dice);
+    life.stop.power_cut = life.stop.at != Stop::At::never && dice.one_of(2);
+    if (dice.one_of(6)) life.disk = {static_cast<DiskHarm::Kind>(1 + dice.roll(disk_harms - 1)), 1 + dice.roll(300), dice.one_of(2)};
     if (n > 0 && dice.one_of(6)) life.before = dice.one_of(2) ? Before::ledger_of_before : Before::no_ledger;
     if (dice.one_of(5)) life.wall_jump_seconds = static_cast<int>(dice.roll(7200)) - 3600;
     life.second_station = dice.one_of(5);
@@ -120,7 +128,8 @@ std::string tell(const Story& story) {
       if (story.boards[n] == story.boards[other]) out += fmt::format("board {} has the MAC of board {}\n", n, other);
   for (std::size_t n = 0; n < story.lives.size(); ++n) {
     const Life& life = story.lives[n];
-    out += fmt::format(" life {}{}: {}{}{}{}\n", n + 1, life.quiet ? ", quiet" : "", describe(life.stop),
+    out += fmt::format(" life {}{}: {}{}{}{}{}{}\n", n + 1, life.quiet ? ", quiet" : "", describe(life.stop),
+                       life.stop.power_cut ? ", the power goes" : "", describe(life.disk),
                        life.before == Before::no_ledger ? "; the ledger was deleted before"
                        : life.before == Before::ledger_of_before ? "; the ledger is the one of a life before" : "",
                        life.wall_jump_seconds ? fmt::format("; the wall clock jumps by {} s", life.wall_jump_seconds) : "",
@@ -163,6 +172,8 @@ std::vector<Story> smaller_stories(const Story& story) {
       if (life.visits[visit].harm != Harm::none) with([n, visit](Story& less) { less.lives[n].visits[visit].harm = Harm::none; });
     if (life.stop.at != Stop::At::never) with([n](Story& less) { less.lives[n].stop = {}; });
     if (life.stop.nth > 1) with([n](Story& less) { --less.lives[n].stop.nth; });
+    if (life.stop.power_cut) with([n](Story& less) { less.lives[n].stop.power_cut = false; });
+    if (life.disk.kind != DiskHarm::Kind::none) with([n](Story& less) { less.lives[n].disk = {}; });
     if (life.before != Before::nothing) with([n](Story& less) { less.lives[n].before = Before::nothing; });
     if (life.wall_jump_seconds != 0) with([n](Story& less) { less.lives[n].wall_jump_seconds = 0; });
     if (life.second_station) with([n](Story& less) { less.lives[n].second_station = false; });

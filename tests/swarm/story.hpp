@@ -58,7 +58,16 @@ struct Stop {
     secret,     // after `count` bytes of the `nth` write that carries a key
   } at = At::never;
   std::uint64_t count = 0, nth = 1;
+  bool power_cut = false;  // of the whole machine: what was not synced may be lost, torn or out of order
 };
+
+/// What the disk does wrong.
+struct DiskHarm {
+  enum class Kind { none, full, short_write, failing, read_only } kind = Kind::none;
+  std::uint64_t nth = 1;  // call that changes the disk
+  bool once = false;      // else all after it, too
+};
+constexpr int disk_harms = 5;
 
 /// What is done to the folder before a life begins.
 enum class Before { nothing, ledger_of_before, no_ledger };
@@ -66,6 +75,7 @@ enum class Before { nothing, ledger_of_before, no_ledger };
 struct Life {
   std::vector<Visit> visits;
   Stop stop;
+  DiskHarm disk;
   Before before = Before::nothing;
   int wall_jump_seconds = 0;     // of the wall clock, in the middle
   bool second_station = false;   // another process tries the same ledger and file
