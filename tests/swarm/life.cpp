@@ -141,14 +141,24 @@ class Shop final : public WireTap {
     constexpr std::uint64_t given_out_by_others = 0b110;  // the marked row, and the one behind it
     if (story_.old_marks && (keys & given_out_by_others)) world_.accuse(rule::no_return, fmt::format("{} is sent a key that an earlier script has given out", where(at)));
     const int key = std::countr_zero(keys);
-    // As the file says it: a connection of the line's own may have met a failing disk since.
-    std::vector<PoolKey> known = pool_in(bench_.folder());
-    const PoolKey* row = known.size() >= static_cast<std::size_t>(key) ? &known[static_cast<std::size_t>(key - 1)] : nullptr;
-    bool written_before = row && row->state != KeyState::available && row->state != KeyState::reserved && row->device == to_string(story_.boards[*at.board]);
+    bool written_before = says_exposed(bench_.ledger().pool_keys(key, 1), at);
+    // The line's own connection may have met a failing disk since.
+    if (!written_before) written_before = says_exposed(key_in(bench_.folder(), key), at);
     if (!written_before) world_.accuse(rule::write_ahead, fmt::format("{} is sent key {}, which the ledger does not say", where(at), key));
     std::vector<FileRow> rows = read_rows(story_, bench_.csv());
     if (static_cast<std::size_t>(key) > rows.size() || rows[static_cast<std::size_t>(key - 1)].available)
       world_.accuse(rule::careful_file, fmt::format("{} is sent key {}, which the file offers", where(at), key));
+  }
+
+  [[nodiscard]] bool says_exposed(const Result<std::vector<PoolKey>>& known, const Slot& at) const {
+    if (!known || known->empty()) return false;
+    const PoolKey& row = known->front();
+    return row.state != KeyState::available && row.state != KeyState::reserved && row.device == to_string(story_.boards[*at.board]);
+  }
+  static Result<std::vector<PoolKey>> key_in(const fs::path& folder, int key) {
+    std::vector<PoolKey> known = pool_in(folder), out;
+    if (known.size() >= static_cast<std::size_t>(key)) out.push_back(std::move(known[static_cast<std::size_t>(key - 1)]));
+    return out;
   }
 
   void see(Slot& at, const RunOutcome& outcome) {

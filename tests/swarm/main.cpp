@@ -1,6 +1,7 @@
 // espmint-torture: shifts from seeds, until the runs are over or a rule is broken; one process a core.
 //   espmint-torture --seed 1 --runs 20000
 //   espmint-torture-bugs --bugs all              every planted bug (bugs.py), until a watcher sees it
+#include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -130,6 +131,10 @@ int main(int argc, char** argv) {
   app.add_option("--bugs", which, "Look for planted bugs instead: all, or a number of the list");
 #endif
   CLI11_PARSE(app, argc, argv);
+  // Lives are short: what they take from the system they need not give back.
+  mallopt(M_TOP_PAD, 16 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  mallopt(M_MMAP_THRESHOLD, 64 << 20);
 #ifdef ESPMINT_SEEDED_BUGS
   if (!which.empty()) return hunt_all(orders, which, cores);
 #endif

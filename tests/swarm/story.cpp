@@ -8,7 +8,7 @@
 namespace espmint::swarm {
 namespace {
 
-constexpr std::uint64_t latest_board = 16;  // of a life, at which its process may stop
+constexpr std::uint64_t latest_board = 28;  // of a life, at which its process may stop
 
 Moment draw_moment(Dice& dice) {
   // Most harm is looked for where it hurts.
@@ -96,13 +96,13 @@ Story draw_story(std::uint64_t seed) {
   for (std::size_t n = 0, count = 4 + dice.roll(most_boards - 3); n < count; ++n)
     out.boards.push_back(Mac{{0x24, 0xd7, 0xeb, 1, 0, static_cast<std::uint8_t>(n + 1)}});
   if (dice.one_of(6)) out.boards.back() = out.boards.front();
-  out.keys = 2 + static_cast<int>(dice.roll(30));
+  out.keys = 2 + static_cast<int>(dice.roll(36));
   out.old_marks = dice.one_of(4);
   if (dice.one_of(6)) out.lose_one_of = 4'000 + dice.roll(40'000);
   if (dice.one_of(6)) out.garble_one_of = 4'000 + dice.roll(40'000);
   for (std::uint64_t n = 0, lives = 1 + dice.roll(3); n < lives; ++n) {
     Life life;
-    for (std::uint64_t i = 0, visits = out.slots + 6 + dice.roll(36); i < visits; ++i) life.visits.push_back(draw_visit(dice, out));
+    for (std::uint64_t i = 0, visits = out.slots + 8 + dice.roll(56); i < visits; ++i) life.visits.push_back(draw_visit(dice, out));
     life.stop = draw_stop(dice);
     life.stop.power_cut = life.stop.at != Stop::At::never && dice.one_of(2);
     if (dice.one_of(6)) life.disk = {static_cast<DiskHarm::Kind>(1 + dice.roll(disk_harms - 1)), 1 + dice.roll(300), dice.one_of(2)};
