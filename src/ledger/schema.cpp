@@ -93,6 +93,7 @@ CREATE TABLE pool_key(
   number      INTEGER PRIMARY KEY,
   row_sha256  BLOB NOT NULL UNIQUE CHECK(length(row_sha256) = 32),
   name_sha256 BLOB NOT NULL UNIQUE CHECK(length(name_sha256) = 32),
+  traces      BLOB NOT NULL CHECK(length(traces) % 8 = 0),
   state       TEXT NOT NULL CHECK(state IN ('AVAILABLE', 'RESERVED', 'EXPOSED', 'WRITTEN', 'VERIFIED', 'QUARANTINED', 'RETIRED')),
   device      TEXT NOT NULL DEFAULT '',
   board       INTEGER REFERENCES board(number),
@@ -195,6 +196,7 @@ CREATE TRIGGER intent_is_settled_once BEFORE UPDATE ON intent
 CREATE TRIGGER pool_key_stays BEFORE DELETE ON pool_key BEGIN SELECT RAISE(ABORT, 'a key is never forgotten'); END;
 CREATE TRIGGER pool_key_is_itself BEFORE UPDATE ON pool_key
   WHEN NEW.number <> OLD.number OR NEW.row_sha256 <> OLD.row_sha256 OR NEW.name_sha256 <> OLD.name_sha256
+    OR NEW.traces <> OLD.traces
   BEGIN SELECT RAISE(ABORT, 'what a key is, is written once'); END;
 CREATE TRIGGER pool_key_never_returns BEFORE UPDATE ON pool_key
   WHEN NOT ((OLD.state = 'AVAILABLE' AND NEW.state IN ('RESERVED', 'RETIRED', 'QUARANTINED'))

@@ -79,6 +79,14 @@ Bytes Row::blob(int column) const {
   const auto* data = static_cast<const std::uint8_t*>(sqlite3_column_blob(statement_, column));
   return data ? Bytes(data, data + sqlite3_column_bytes(statement_, column)) : Bytes{};
 }
+std::string_view Row::view(int column) const {
+  const auto* data = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
+  return data ? std::string_view{data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))} : std::string_view{};
+}
+ByteView Row::bytes(int column) const {
+  const auto* data = static_cast<const std::uint8_t*>(sqlite3_column_blob(statement_, column));
+  return data ? ByteView{data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))} : ByteView{};
+}
 
 void Database::Close::operator()(sqlite3* handle) const { sqlite3_close_v2(handle); }
 void Database::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
