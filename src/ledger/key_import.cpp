@@ -162,7 +162,7 @@ Result<void> KeyFile::check_that_it_can_be_sent(const KeyRow& row, std::span<con
   std::size_t comma_in = 0;  // column, from 1
   for (std::size_t column = 0; column < values.size(); ++column) {
     line_bytes += values[column].size();
-    if (comma_in == 0 && values[column].find_first_of(",\r\n") != std::string_view::npos) comma_in = column + 1;
+    if (comma_in == 0 && values[column].find(',') != std::string_view::npos) comma_in = column + 1;
   }
   if (comma_in == 0 && line_bytes <= longest_sent_line) return ok();
   Fault fault{Code::input_invalid, Remedy::refuse,

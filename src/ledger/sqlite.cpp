@@ -93,7 +93,8 @@ void Database::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_fin
 
 Result<Database> Database::open(const std::filesystem::path& path, Mode mode) {
   sqlite3* handle = nullptr;
-  int flags = SQLITE_OPEN_EXRESCODE |
+  // No locks of SQLite's own: a value of this type belongs to one thread at a time.
+  int flags = SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOMUTEX |
               (mode == Mode::read_write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
   std::string name = path.empty() ? ":memory:" : std::filesystem::absolute(path).string();
   if (mode == Mode::frozen) {
