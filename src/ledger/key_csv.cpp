@@ -135,8 +135,7 @@ class Lines {
     if (!ended && !row_.empty() && row_.back() == '\r') row_.remove_suffix(1);
     line_end_ = carriage ? "\r\n" : "\n";
     if (row_.size() > longest_key_row)
-      return fail(bad_row(line_, std::nullopt, fmt::format("a row is longer than {} bytes", longest_key_row),
-                          show_bytes(row_.size())));
+      return fail(bad_row(line_, column_at(longest_key_row), fmt::format("a row is longer than {} bytes", longest_key_row)));
     unsigned odd = 0;  // without a branch, so that the loop becomes one over vectors
     for (char c : row_) {
       auto byte = static_cast<unsigned char>(c);
@@ -152,6 +151,11 @@ class Lines {
     if (std::size_t wrong = first_wrong_byte(row_); wrong != std::string_view::npos)
       return fail(bad_row(line_, column_at(wrong), "a row is not UTF-8", fmt::format("byte {:#04x}", static_cast<unsigned char>(row_[wrong])),
                           "Save the file as UTF-8; nothing was imported"));
+    // U+0080 to U+009F steer a terminal as an escape does.
+    for (std::size_t i = row_.find('\xc2'); i != std::string_view::npos; i = row_.find('\xc2', i + 1))
+      if (static_cast<unsigned char>(row_[i + 1]) < 0xa0)
+        return fail(bad_row(line_, column_at(i), "this is no CSV: a row holds control characters",
+                            fmt::format("U+{:04X}", static_cast<unsigned char>(row_[i + 1]))));
     return true;
   }
   [[nodiscard]] std::string_view row() const { return row_; }
@@ -363,7 +367,7 @@ Result<KeyCsv> parse_key_csv(std::string_view text, const KeyCsvOptions& options
     out.bytes = static_cast<std::uint32_t>(row.size());
     out.line = lines.line();
     if (fields.size() < csv.fields)
-      return fail(bad_row(out.line, std::nullopt, fmt::format("a row has {} fields, the others have {}", fields.size(), csv.fields)));
+      return fail(bad_row(out.line, fields.size() + 1, fmt::format("a row has {} fields, the others have {}", fields.size(), csv.fields)));
     const Span& last_of_user = fields[csv.fields - 1];
     out.user_bytes = last_of_user.begin + last_of_user.bytes;
     const std::size_t extra = fields.size() - csv.fields;

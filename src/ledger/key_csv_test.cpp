@@ -89,7 +89,7 @@ TEST(KeyCsv, RefusesWithRowAndColumn) {
   EXPECT_NE(refusal("a,b\nc,\"d\"e\n").find("quote"), std::string::npos);
   EXPECT_NE(refusal(std::string{"a,b\nc,\0d\n", 9}).find("control"), std::string::npos);
   EXPECT_NE(refusal("a,b\n\x1b[31m,d\n").find("0x1b"), std::string::npos);
-  EXPECT_NE(refusal("a1,b1,c1\na2,b2,c2\na3,b3\n").find("2 fields, the others have 3 (row 3)"), std::string::npos)
+  EXPECT_NE(refusal("a1,b1,c1\na2,b2,c2\na3,b3\n").find("2 fields, the others have 3 (row 3, column 3)"), std::string::npos)
       << refusal("a1,b1,c1\na2,b2,c2\na3,b3\n");
   EXPECT_NE(refusal("uuid,key\na,b\n", {.columns = {"secret"}}).find("secret"), std::string::npos);
   EXPECT_NE(refusal("a,b\nc,d,e,f,g,h,i,j\n").find("row 2"), std::string::npos);
@@ -109,6 +109,7 @@ TEST(KeyCsv, RefusesWhatASpreadsheetWouldRun) {
 TEST(KeyCsv, RefusesWhatIsNotUtf8) {
   for (const char* bytes : {"\xff\xfe", "\x80", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82"})
     EXPECT_NE(refusal(fmt::format("a1,b1\na2,b{}\n", bytes)).find("not UTF-8 (row 2, column 2)"), std::string::npos);
+  EXPECT_NE(refusal("a1,b1\na2,\xc2\x9b""31m\n").find("control characters (row 2, column 2): U+009B"), std::string::npos);
   EXPECT_EQ(parsed("a1,Zürich\na2,\xe2\x82\xac\na3,\xf0\x9f\x94\x91\n").rows.size(), 3u);
 }
 

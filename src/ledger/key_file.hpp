@@ -84,6 +84,7 @@ class KeyFile {
   Result<void> import_fresh(Judged&);
   Result<void> obey_marks(Judged&);
   void settle(std::size_t row, const PoolKey&);
+  void give_up(std::size_t row);
   Result<void> check_that_it_can_be_sent(const KeyRow&, std::span<const std::string_view> values) const;
 
   /// Writes what `wants_` says behind the rows. `always`: also where nothing changes.

@@ -114,6 +114,12 @@ void KeyFile::settle(std::size_t row, const PoolKey& key) {
   given_[row] = std::move(mark);
 }
 
+void KeyFile::give_up(std::size_t row) {
+  numbers_[row] = 0;
+  wants_[row] = Want::refused;
+  given_.erase(row);
+}
+
 /// Every row against every key, by digest: nothing that was noted of the file before is believed.
 Result<void> KeyFile::match(Judged& judged) {
   const std::size_t rows = csv_.rows.size();
@@ -142,14 +148,28 @@ Result<void> KeyFile::match(Judged& judged) {
     }
     judged.gone.push_back(key);
   }));
-  if (judged.gone.empty()) return ok();
-  ByDigest<std::size_t> left;
-  for (std::size_t i = 0; i < rows; ++i)
-    if (numbers_[i] == 0) left.emplace(judged.digests[i], i);
+  ByDigest<std::size_t> left, left_used;  // rows without a key yet; of equal ones the first
+  for (std::size_t i = 0; i < rows; ++i) {
+    if (numbers_[i] != 0) continue;
+    left.emplace(judged.digests[i], i);
+    if (is_used(csv_.rows[i].mark)) left_used.emplace(judged.digests[i], i);
+  }
+  // Of two equal rows the marked one is the key's, wherever it stands.
+  for (std::size_t i = 0; i < rows && !left_used.empty(); ++i) {
+    if (numbers_[i] == 0 || is_used(csv_.rows[i].mark)) continue;
+    auto at = left_used.find(judged.digests[i]);
+    if (at == left_used.end()) continue;
+    TRY(std::vector<PoolKey> key, ledger_->pool_keys(numbers_[i], 1));
+    give_up(i);
+    take(at->second, key.front());
+    left.erase(at->first);
+    left_used.erase(at);
+  }
   std::erase_if(judged.gone, [&](const PoolKey& key) {
     auto at = left.find(key.digests.row);
     if (at == left.end()) return false;
-    take(at->second, key);
+    auto used = left_used.find(key.digests.row);
+    take(used != left_used.end() ? used->second : at->second, key);
     left.erase(at);
     return true;
   });
@@ -183,13 +203,10 @@ Result<void> KeyFile::judge_unknown(Judged& judged) {
   auto is_shared = [&](std::size_t column) {
     return std::find(options_.csv.shared.begin(), options_.csv.shared.end(), column + 1) != options_.csv.shared.end();
   };
-  auto refused = [&](std::string what, std::string advice) {
-    return in_key_file({Code::input_invalid, Remedy::refuse, std::move(what), {}, {}, std::move(advice)}, path_);
-  };
-  auto give_up = [&](std::size_t row) {
-    numbers_[row] = 0;
-    wants_[row] = Want::refused;
-    given_.erase(row);
+  auto refused = [&](std::string what, std::size_t row, std::size_t column, std::string advice) {
+    Fault fault{Code::input_invalid, Remedy::refuse, std::move(what), {}, {}, std::move(advice)};
+    fault.where.input = fmt::format("row {}, column {}", line(row), column);
+    return in_key_file(std::move(fault), path_);
   };
   std::vector<FirstRows> seen;
   for (std::uint32_t column = 0; column < csv_.fields; ++column) seen.emplace_back(column == 0 || !is_shared(column) ? rows : 0);
@@ -208,8 +225,7 @@ Result<void> KeyFile::judge_unknown(Judged& judged) {
     for (const PoolDigester::Trace& trace : traces) {
       if (auto at = gone_traces.find(trace.digest); at != gone_traces.end())
         return std::pair{at->second, fmt::format("{}has {} of key {} under another first field",
-                                                 trace.column ? fmt::format("(column {}) ", trace.column) : "",
-                                                 cut.size() == 2 || trace.column ? "the secret" : "the secrets", at->second->number)};
+                                                 trace.column ? fmt::format("(column {}) ", trace.column) : "", cut.size() == 2 || trace.column ? "the secret" : "the secrets", at->second->number)};
     }
     return std::nullopt;
   };
@@ -229,13 +245,7 @@ Result<void> KeyFile::judge_unknown(Judged& judged) {
         } else if (other_is_used) {
           tell(report_.refused, says + ", which is already used");
         } else {
-          return fail(refused(std::move(says), "One key for one board: remove one of them; nothing was imported"));
-        }
-        if (repeats && numbers_[i] != 0 && numbers_[*other] == 0) {  // the key is the one that was met first: of the used
-          TRY(std::vector<PoolKey> key, ledger_->pool_keys(numbers_[i], 1));
-          settle(*other, key.front());
-          std::erase(judged.marked, i);
-          if (other_is_used && key.front().state == KeyState::available) judged.marked.push_back(*other);
+          return fail(refused(std::move(says), i, 1, "One key for one board: remove one of them; nothing was imported"));
         }
         give_up(i);
         continue;
@@ -248,7 +258,7 @@ Result<void> KeyFile::judge_unknown(Judged& judged) {
         if (!other || used) continue;
         std::string says = fmt::format("row {}, column {} repeats row {}", line(i), column + 1, line(*other));
         if (!is_used(csv_.rows[*other].mark))
-          return fail(refused(std::move(says),
+          return fail(refused(std::move(says), i, column + 1,
                               fmt::format("Two boards would share a secret; if column {} may repeat, say `shared = [{}]` under "
                                           "[keys] in the recipe; nothing was imported",
                                           column + 1, column + 1)));
