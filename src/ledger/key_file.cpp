@@ -55,11 +55,6 @@ Result<std::string> read_key_text(const fs::path& path) {
   auto read = read_parts(path, largest_file, [&](ByteView part) {
     std::string_view more = as_text(part);
     text += more;
-    unsigned control = 0;  // without a branch, so that the loop becomes one over vectors
-    for (std::uint8_t byte : part)
-      control |= (static_cast<unsigned>(byte < 0x20) & static_cast<unsigned>(byte != '\t') & static_cast<unsigned>(byte != '\n') &
-                  static_cast<unsigned>(byte != '\r')) |
-                 static_cast<unsigned>(byte == 0x7f);
     for (std::size_t begin = 0;;) {
       const std::size_t end = std::min(more.find('\n', begin), more.size());
       line_bytes += end - begin;
@@ -68,7 +63,7 @@ Result<std::string> read_key_text(const fs::path& path) {
       line_bytes = 0;
       begin = end + 1;
     }
-    return control == 0;
+    return more.find('\0') == std::string_view::npos;  // nearly all that is binary has one soon
   });
   if (read) return text;
   wipe_text(text);

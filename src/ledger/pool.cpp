@@ -31,6 +31,7 @@ void read_digest(ByteView from, Sha256& to) {
 }
 
 KeyState state_named(std::string_view name) {
+  if (name == name_of(KeyState::available)) return KeyState::available;  // nearly all of a large pool
   for (KeyState state : {KeyState::reserved, KeyState::exposed, KeyState::written, KeyState::verified, KeyState::quarantined,
                          KeyState::retired})
     if (name_of(state) == name) return state;
@@ -331,19 +332,25 @@ Result<std::vector<PoolKey>> Store::pool_keys(std::int64_t first, std::int64_t c
 
 Result<void> Store::each_key(std::int64_t first, const std::function<void(const PoolKey&)>& see) {
   PoolKey key;
-  return db_.each("SELECT number, state, pool_key.device, time, row_sha256, name_sha256, traces FROM pool_key LEFT JOIN audit "
-                  "ON state <> 'AVAILABLE' AND seq = pool_key.audit WHERE number >= ?1 ORDER BY number",
-                  {first}, [&](const Row& row) {
-                    key.number = row.integer(0);
-                    key.state = state_named(row.view(1));
-                    key.device = row.view(2);
-                    key.when = row.view(3);
-                    read_digest(row.bytes(4), key.digests.row);
-                    read_digest(row.bytes(5), key.digests.name);
-                    ByteView traces = row.bytes(6);
-                    key.digests.traces.assign(traces.begin(), traces.end());
-                    see(key);
-                  });
+  Result<void> asked = ok();
+  TRY(db_.each("SELECT number, state, device, audit, row_sha256, name_sha256, traces FROM pool_key WHERE number >= ?1 ORDER BY number",
+               {first}, [&](const Row& row) {
+                 if (!asked) return;
+                 key.number = row.integer(0);
+                 key.state = state_named(row.view(1));
+                 key.device = row.view(2);
+                 key.when.clear();
+                 if (key.state != KeyState::available) {
+                   auto see_time = [&](const Row& said) { key.when = said.view(0); };
+                   asked = db_.each("SELECT time FROM audit WHERE seq = ?1", {row.integer(3)}, see_time);
+                 }
+                 read_digest(row.bytes(4), key.digests.row);
+                 read_digest(row.bytes(5), key.digests.name);
+                 ByteView traces = row.bytes(6);
+                 key.digests.traces.assign(traces.begin(), traces.end());
+                 if (asked) see(key);
+               }));
+  return asked;
 }
 
 Result<std::vector<PoolKey>> Store::pool() { return keys_where("", {}); }
