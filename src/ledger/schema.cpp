@@ -11,7 +11,8 @@ namespace espmint {
 namespace {
 
 // The rules are written twice on purpose: the transitions refuse with a sentence for a person, these refuse whoever
-// writes past them. Every row that changes names the audit row that says so (`audit`), so no change goes without one.
+// writes past them. A pool's rules are chains of OR: for an IN, SQLite builds a table anew for every row of an import, which
+// takes as long as all the rest. Every row that changes names the audit row that says so (`audit`), so no change goes without one.
 constexpr std::string_view schema = R"sql(
 CREATE TABLE meta(
   key   TEXT PRIMARY KEY,
@@ -94,16 +95,18 @@ CREATE TABLE pool_key(
   row_sha256  BLOB NOT NULL UNIQUE CHECK(length(row_sha256) = 32),
   name_sha256 BLOB NOT NULL UNIQUE CHECK(length(name_sha256) = 32),
   traces      BLOB NOT NULL CHECK(length(traces) % 8 = 0),
-  state       TEXT NOT NULL CHECK(state IN ('AVAILABLE', 'RESERVED', 'EXPOSED', 'WRITTEN', 'VERIFIED', 'QUARANTINED', 'RETIRED')),
+  state       TEXT NOT NULL CHECK(state = 'AVAILABLE' OR state = 'RESERVED' OR state = 'EXPOSED' OR state = 'WRITTEN'
+                                  OR state = 'VERIFIED' OR state = 'QUARANTINED' OR state = 'RETIRED'),
   device      TEXT NOT NULL DEFAULT '',
   board       INTEGER REFERENCES board(number),
   audit       INTEGER NOT NULL REFERENCES audit(seq),
   CHECK(state <> 'AVAILABLE' OR (device = '' AND board IS NULL)),
-  CHECK(state NOT IN ('RESERVED', 'EXPOSED', 'WRITTEN') OR device <> '')
+  CHECK(device <> '' OR NOT (state = 'RESERVED' OR state = 'EXPOSED' OR state = 'WRITTEN'))
 ) STRICT;
 CREATE INDEX pool_key_device ON pool_key(device) WHERE device <> '';
 CREATE INDEX pool_key_reserved ON pool_key(number) WHERE state = 'RESERVED';
-CREATE UNIQUE INDEX pool_key_one_open ON pool_key(device) WHERE device <> '' AND state IN ('RESERVED', 'EXPOSED', 'WRITTEN', 'VERIFIED');
+CREATE UNIQUE INDEX pool_key_one_open ON pool_key(device) WHERE device <> ''
+  AND (state = 'RESERVED' OR state = 'EXPOSED' OR state = 'WRITTEN' OR state = 'VERIFIED');
 
 CREATE TABLE run(
   number             INTEGER PRIMARY KEY,
