@@ -76,7 +76,11 @@ Result<KeyFile> KeyFile::open(fs::path path, Ledger& ledger, KeyFileOptions opti
   std::error_code ignored;
   if (fs::is_symlink(path, ignored)) path = fs::weakly_canonical(path, ignored);
   if (!fs::exists(path, ignored))
-    return fail({Code::input_missing, Remedy::refuse, fmt::format("there is no {}", path.string()), {}, {},
+    return fail({Code::input_missing,
+                 Remedy::refuse,
+                 fmt::format("there is no {}", path.string()),
+                 {},
+                 {},
                  "Put the keys there, or name their file with --csv-file"});
   auto refused = [&](Code code, std::string what, std::string seen, std::string advice) {
     Fault fault{code, Remedy::refuse, std::move(what), {}, std::move(seen), std::move(advice)};
@@ -84,10 +88,11 @@ Result<KeyFile> KeyFile::open(fs::path path, Ledger& ledger, KeyFileOptions opti
     return fault;
   };
   if (path.extension() == ".prev")
-    return fail(refused(Code::input_invalid, "this is the picture of a pool before its last change",
-                        "it may say `available` of a key that is on a board by now",
-                        fmt::format("Use {}; where that is lost, a copy of this one under its name, with the ledger in place",
-                                    path.stem().string())));
+    return fail(
+        refused(Code::input_invalid, "this is the picture of a pool before its last change",
+                "it may say `available` of a key that is on a board by now",
+                fmt::format("Use {}; where that is lost, a copy of this one under its name, with the ledger in place",
+                            path.stem().string())));
   if (is_on_network(path))
     return fail(refused(Code::ledger_refused, "a pool of keys does not work on a network file system",
                         "locks and renames are not kept there", "Copy the file to a disk of this machine"));
@@ -105,12 +110,16 @@ Result<KeyFile::Stamp> KeyFile::stamp() const {
   ::clock_gettime(CLOCK_REALTIME, &now);
   struct stat facts {};
   if (::stat(path_.c_str(), &facts) != 0)
-    return fail({Code::input_missing, Remedy::stop_line, fmt::format("{} is gone", path_.string()), {}, {},
+    return fail({Code::input_missing,
+                 Remedy::stop_line,
+                 fmt::format("{} is gone", path_.string()),
+                 {},
+                 {},
                  fmt::format("Restore it, or take {}", previous().string())});
   Stamp out{facts.st_dev, facts.st_ino, static_cast<std::uint64_t>(facts.st_size), nanoseconds_of(facts.st_mtim),
             nanoseconds_of(facts.st_ctim)};
-  // A write sets the time of change to its own; one that puts it back leaves its trace in the inode's. So it is the former
-  // that must lie a tick behind us.
+  // A write sets the time of change to its own; one that puts it back leaves its trace in the inode's. So it is the
+  // former that must lie a tick behind us.
   const bool whole_seconds = facts.st_mtim.tv_nsec == 0 && facts.st_ctim.tv_nsec == 0;
   out.certain = out.modified + (whole_seconds ? coarse_tick_ns : usual_tick_ns) < nanoseconds_of(now);
   return out;
@@ -157,7 +166,8 @@ std::string KeyFile::mark_of(const PoolKey& key) const {
 }
 
 std::optional<std::size_t> KeyFile::row_of(std::int64_t number) const {
-  if (number < 1 || std::cmp_greater_equal(number, row_of_.size()) || row_of_[static_cast<std::size_t>(number)] == 0) return std::nullopt;
+  if (number < 1 || std::cmp_greater_equal(number, row_of_.size()) || row_of_[static_cast<std::size_t>(number)] == 0)
+    return std::nullopt;
   return row_of_[static_cast<std::size_t>(number)] - 1;
 }
 
@@ -181,10 +191,18 @@ Result<void> KeyFile::project(bool always) {
     KeyRow& row = csv_.rows[i];
     const std::uint64_t begin = text.size();
     switch (wants_[i]) {
-      case Want::as_it_is: text += row_text(row); break;
-      case Want::available: (text += user_part(row)) += available; break;
-      case Want::given: (text += user_part(row)) += given_.at(i); break;
-      case Want::refused: (text += user_part(row)) += refused; break;  // never given out, by us or by a script that looks for the word
+      case Want::as_it_is:
+        text += row_text(row);
+        break;
+      case Want::available:
+        (text += user_part(row)) += available;
+        break;
+      case Want::given:
+        (text += user_part(row)) += given_.at(i);
+        break;
+      case Want::refused:
+        (text += user_part(row)) += refused;
+        break;  // never given out, by us or by a script that looks for the word
     }
     if (wants_[i] != Want::as_it_is) row.mark = wants_[i] == Want::available ? KeyMark::available : KeyMark::ours;
     row.begin = begin;
@@ -206,13 +224,15 @@ Result<bool> KeyFile::write(std::span<const ByteView> pieces) {
   std::string before = previous().string(), link = before + ".new";
   ::unlink(link.c_str());
   if (::link(path_.c_str(), link.c_str()) == 0 && ::rename(link.c_str(), before.c_str()) != 0) ::unlink(link.c_str());
-  const Stamp read = std::exchange(stamp_, Stamp{});  // where writing fails, the rows in memory are of no file: read anew
+  const Stamp read =
+      std::exchange(stamp_, Stamp{});  // where writing fails, the rows in memory are of no file: read anew
   TRY(write_file(path_, pieces, FileMode::owner_only));
   TRY(stamp_, stamp());
   // Whoever wrote between our reading and our renaming wrote into the file that is now the previous one.
   struct stat facts {};
   if (::stat(before.c_str(), &facts) != 0 || facts.st_ino != read.inode) return false;
-  if (static_cast<std::uint64_t>(facts.st_size) != read.size || nanoseconds_of(facts.st_mtim) != read.modified) return true;
+  if (static_cast<std::uint64_t>(facts.st_size) != read.size || nanoseconds_of(facts.st_mtim) != read.modified)
+    return true;
   return !read.certain && !holds_our_text(before);
 }
 

@@ -1,5 +1,5 @@
-// Reading keys.csv against the ledger: which row is which key, which rows are new, which are refused, and what is to stand
-// behind each. The rules: docs/formats/keys-csv.md.
+// Reading keys.csv against the ledger: which row is which key, which rows are new, which are refused, and what is to
+// stand behind each. The rules: docs/formats/keys-csv.md.
 #include <fmt/format.h>
 
 #include <bit>
@@ -35,8 +35,8 @@ void tell(std::vector<std::string>& list, std::string sentence) {
   }
 }
 
-/// The row that has a value already. Open addressing: a hash of the value and the row's index in one word; the value itself
-/// is compared where the text lies. A million rows take 16 MiB a column.
+/// The row that has a value already. Open addressing: a hash of the value and the row's index in one word; the value
+/// itself is compared where the text lies. A million rows take 16 MiB a column.
 class FirstRows {
  public:
   explicit FirstRows(std::size_t rows) : slots_(std::bit_ceil(2 * rows + 2), 0) {}
@@ -62,17 +62,18 @@ class FirstRows {
 
 std::vector<std::uint64_t> traces_in(const Bytes& encoded) {
   std::vector<std::uint64_t> out;
-  for (std::size_t i = 0; i + 8 <= encoded.size(); i += 8) out.push_back(get_u32(encoded, i) | static_cast<std::uint64_t>(get_u32(encoded, i + 4)) << 32);
+  for (std::size_t i = 0; i + 8 <= encoded.size(); i += 8)
+    out.push_back(get_u32(encoded, i) | static_cast<std::uint64_t>(get_u32(encoded, i + 4)) << 32);
   return out;
 }
 
 }  // namespace
 
 struct KeyFile::Judged {
-  std::vector<Sha256> digests;      // of each row
-  std::vector<PoolKey> gone;        // keys that no row of the file is
-  std::vector<std::size_t> marked;  // rows of free keys that bear somebody's mark
-  std::vector<PoolImport> fresh;    // new rows, as they enter the pool …
+  std::vector<Sha256> digests;          // of each row
+  std::vector<PoolKey> gone;            // keys that no row of the file is
+  std::vector<std::size_t> marked;      // rows of free keys that bear somebody's mark
+  std::vector<PoolImport> fresh;        // new rows, as they enter the pool …
   std::vector<std::size_t> fresh_rows;  // … and which they are
 };
 
@@ -82,7 +83,8 @@ Result<void> KeyFile::import() {
   given_.clear();
   next_ = 0;
   if (csv_.guessed_header)
-    tell(report_.warnings, "the first row is taken for a header: words above a column of numbers; it is never given out");
+    tell(report_.warnings,
+         "the first row is taken for a header: words above a column of numbers; it is never given out");
   Judged judged;
   TRY(match(judged));
   const bool has_unknown = std::find(numbers_.begin(), numbers_.end(), 0) != numbers_.end();
@@ -94,7 +96,8 @@ Result<void> KeyFile::import() {
   std::int64_t highest = 0;
   for (std::int64_t number : numbers_) highest = std::max(highest, number);
   row_of_.assign(static_cast<std::size_t>(highest) + 1, 0);
-  for (std::size_t i = 0; i < numbers_.size(); ++i) row_of_[static_cast<std::size_t>(numbers_[i])] = static_cast<std::uint32_t>(i + 1);
+  for (std::size_t i = 0; i < numbers_.size(); ++i)
+    row_of_[static_cast<std::size_t>(numbers_[i])] = static_cast<std::uint32_t>(i + 1);
   row_of_[0] = 0;
   return ok();
 }
@@ -149,7 +152,7 @@ Result<void> KeyFile::match(Judged& judged) {
     judged.gone.push_back(key);
   }));
   if (expected == 0 && judged.gone.empty()) return ok();  // the pool is empty
-  ByDigest<std::size_t> left, left_used;  // rows without a key yet; of equal ones the first
+  ByDigest<std::size_t> left, left_used;                  // rows without a key yet; of equal ones the first
   for (std::size_t i = 0; i < rows; ++i) {
     if (numbers_[i] != 0) continue;
     if (!judged.gone.empty()) left.emplace(judged.digests[i], i);
@@ -186,21 +189,25 @@ Result<void> KeyFile::check_that_it_can_be_sent(const KeyRow& row, std::span<con
     if (comma_in == 0 && values[column].find(',') != std::string_view::npos) comma_in = column + 1;
   }
   if (comma_in == 0 && line_bytes <= longest_sent_line) return ok();
-  Fault fault{Code::input_invalid, Remedy::refuse,
-              fmt::format("row {}{} cannot be sent as a line", row.line, comma_in ? fmt::format(", column {}", comma_in) : "")};
-  fault.advice = fmt::format("The hand-shake joins the fields with commas, up to {} bytes: no field may hold one; nothing was imported",
-                             longest_sent_line);
+  Fault fault{
+      Code::input_invalid, Remedy::refuse,
+      fmt::format("row {}{} cannot be sent as a line", row.line, comma_in ? fmt::format(", column {}", comma_in) : "")};
+  fault.advice = fmt::format(
+      "The hand-shake joins the fields with commas, up to {} bytes: no field may hold one; nothing was imported",
+      longest_sent_line);
   return fail(in_key_file(std::move(fault), path_));
 }
 
-/// Rows that are no key of the pool. What is unique is asked of all rows then, for a known one may repeat a new one; rows
-/// that were given out go first, so that a free row that equals one of them is known for what it is.
+/// Rows that are no key of the pool. What is unique is asked of all rows then, for a known one may repeat a new one;
+/// rows that were given out go first, so that a free row that equals one of them is known for what it is.
 Result<void> KeyFile::judge_unknown(Judged& judged) {
   const std::size_t rows = csv_.rows.size();
   KeyValues values, others;
   PoolDigester digester{ledger_->salt()};
   auto line = [&](std::size_t i) { return csv_.rows[i].line; };
-  auto field_of = [&](std::size_t row, std::size_t column) { return others.cut(user_part(csv_.rows[row]), csv_.delimiter)[column]; };
+  auto field_of = [&](std::size_t row, std::size_t column) {
+    return others.cut(user_part(csv_.rows[row]), csv_.delimiter)[column];
+  };
   auto is_shared = [&](std::size_t column) {
     return std::find(options_.csv.shared.begin(), options_.csv.shared.end(), column + 1) != options_.csv.shared.end();
   };
@@ -210,7 +217,8 @@ Result<void> KeyFile::judge_unknown(Judged& judged) {
     return in_key_file(std::move(fault), path_);
   };
   std::vector<FirstRows> seen;
-  for (std::uint32_t column = 0; column < csv_.fields; ++column) seen.emplace_back(column == 0 || !is_shared(column) ? rows : 0);
+  for (std::uint32_t column = 0; column < csv_.fields; ++column)
+    seen.emplace_back(column == 0 || !is_shared(column) ? rows : 0);
   ByDigest<PoolKey*> gone_names;
   std::unordered_map<std::uint64_t, PoolKey*> gone_traces;
   for (PoolKey& key : judged.gone) {
@@ -226,7 +234,9 @@ Result<void> KeyFile::judge_unknown(Judged& judged) {
     for (const PoolDigester::Trace& trace : traces) {
       if (auto at = gone_traces.find(trace.digest); at != gone_traces.end())
         return std::pair{at->second, fmt::format("{}has {} of key {} under another first field",
-                                                 trace.column ? fmt::format("(column {}) ", trace.column) : "", cut.size() == 2 || trace.column ? "the secret" : "the secrets", at->second->number)};
+                                                 trace.column ? fmt::format("(column {}) ", trace.column) : "",
+                                                 cut.size() == 2 || trace.column ? "the secret" : "the secrets",
+                                                 at->second->number)};
     }
     return std::nullopt;
   };
@@ -239,14 +249,16 @@ Result<void> KeyFile::judge_unknown(Judged& judged) {
       std::span<const std::string_view> cut = values.cut(user_part(row), csv_.delimiter);
       if (auto other = seen[0].find_or_put(cut[0], i, [&](std::size_t at) { return field_of(at, 0) == cut[0]; })) {
         const bool repeats = judged.digests[*other] == judged.digests[i];
-        std::string says = fmt::format("row {} {} row {}", line(i), repeats ? "repeats" : "has the first field of", line(*other));
+        std::string says =
+            fmt::format("row {} {} row {}", line(i), repeats ? "repeats" : "has the first field of", line(*other));
         const bool other_is_used = is_used(csv_.rows[*other].mark);
         if (used) {
           tell(report_.warnings, says + "; both are marked as used");
         } else if (other_is_used) {
           tell(report_.refused, says + ", which is already used");
         } else {
-          return fail(refused(std::move(says), i, 1, "One key for one board: remove one of them; nothing was imported"));
+          return fail(
+              refused(std::move(says), i, 1, "One key for one board: remove one of them; nothing was imported"));
         }
         give_up(i);
         continue;
@@ -255,14 +267,16 @@ Result<void> KeyFile::judge_unknown(Judged& judged) {
       std::optional<std::string> twin;
       for (std::uint32_t column = 1; column < csv_.fields && column < cut.size() && !twin; ++column) {
         if (is_shared(column)) continue;
-        auto other = seen[column].find_or_put(cut[column], i, [&](std::size_t at) { return field_of(at, column) == cut[column]; });
+        auto other = seen[column].find_or_put(cut[column], i,
+                                              [&](std::size_t at) { return field_of(at, column) == cut[column]; });
         if (!other || used) continue;
         std::string says = fmt::format("row {}, column {} repeats row {}", line(i), column + 1, line(*other));
         if (!is_used(csv_.rows[*other].mark))
-          return fail(refused(std::move(says), i, column + 1,
-                              fmt::format("Two boards would share a secret; if column {} may repeat, say `shared = [{}]` under "
-                                          "[keys] in the recipe; nothing was imported",
-                                          column + 1, column + 1)));
+          return fail(
+              refused(std::move(says), i, column + 1,
+                      fmt::format("Two boards would share a secret; if column {} may repeat, say `shared = [{}]` under "
+                                  "[keys] in the recipe; nothing was imported",
+                                  column + 1, column + 1)));
         twin = says + ", which is already used";
       }
       if (twin) {
@@ -279,7 +293,8 @@ Result<void> KeyFile::judge_unknown(Judged& judged) {
       if (auto kin = kin_of(cut, traces, fresh.digests.name)) {
         tell(report_.refused, fmt::format("row {} {}: it is not used", line(i), kin->second));
         // Marked by somebody: that key is on a board, whatever name it has there.
-        const bool by_us = row.mark == KeyMark::ours && mark_text(row_text(row), row, csv_.delimiter).state == "REFUSED";
+        const bool by_us =
+            row.mark == KeyMark::ours && mark_text(row_text(row), row, csv_.delimiter).state == "REFUSED";
         if (used && !by_us && kin->first->state == KeyState::available) {
           TRY(ledger_->suspect_key(kin->first->number, "", "a row with its words was marked by somebody else"));
           kin->first->state = KeyState::quarantined;
@@ -289,9 +304,14 @@ Result<void> KeyFile::judge_unknown(Judged& judged) {
       fresh.digests.traces = encode_traces(traces);
       switch (row.mark) {
         case KeyMark::none:
-        case KeyMark::available: break;
-        case KeyMark::legacy: fresh.state = KeyState::verified; break;
-        case KeyMark::torn: fresh.state = KeyState::quarantined; break;
+        case KeyMark::available:
+          break;
+        case KeyMark::legacy:
+          fresh.state = KeyState::verified;
+          break;
+        case KeyMark::torn:
+          fresh.state = KeyState::quarantined;
+          break;
         case KeyMark::ours: {
           KeyMarkText mark = mark_text(row_text(row), row, csv_.delimiter);
           fresh.state = mark.state == name_of(KeyState::verified) ? KeyState::verified : KeyState::quarantined;
@@ -307,7 +327,8 @@ Result<void> KeyFile::judge_unknown(Judged& judged) {
           fresh.state = KeyState::quarantined;
           fresh.suspected = true;
           tell(report_.warnings,
-               fmt::format("row {} is quarantined: the script that marked this file marks a row after the board has answered, so this "
+               fmt::format("row {} is quarantined: the script that marked this file marks a row after the board has "
+                           "answered, so this "
                            "one may be on a board; if it is not: `espmint keys import --first-unmarked-unused`",
                            line(i)));
         }
@@ -329,7 +350,8 @@ Result<void> KeyFile::import_fresh(Judged& judged) {
     auto [at, is_new] = owner.try_emplace(fresh[i].device, i);
     if (!is_new) {
       fresh[i].state = fresh[at->second].state = KeyState::quarantined;
-      tell(report_.warnings, fmt::format("rows {} and {} name one device: both are quarantined", line(at->second), line(i)));
+      tell(report_.warnings,
+           fmt::format("rows {} and {} name one device: both are quarantined", line(at->second), line(i)));
       continue;
     }
     TRY(std::vector<PoolKey> has, ledger_->keys_of(fresh[i].device));
@@ -342,7 +364,8 @@ Result<void> KeyFile::import_fresh(Judged& judged) {
   // In the file's order, whatever order they were judged in.
   std::vector<std::size_t> order(fresh.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return judged.fresh_rows[a] < judged.fresh_rows[b]; });
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return judged.fresh_rows[a] < judged.fresh_rows[b]; });
   std::vector<PoolImport> rows;
   rows.reserve(fresh.size());
   for (std::size_t i : order) rows.push_back(std::move(fresh[i]));
@@ -366,7 +389,8 @@ Result<void> KeyFile::obey_marks(Judged& judged) {
       // What a crash of ours left: RESERVED for the board that it was freed from.
       if (mark.state == name_of(KeyState::reserved) && !key.freed_from.empty() && key.freed_from == device) continue;
     }
-    tell(report_.warnings, fmt::format("row {} is marked as used, not by this ledger: key {} is quarantined", row.line, key.number));
+    tell(report_.warnings,
+         fmt::format("row {} is marked as used, not by this ledger: key {} is quarantined", row.line, key.number));
     TRY(ledger_->suspect_key(key.number, device, "its row was marked by somebody else"));
     TRY(found, ledger_->pool_keys(numbers_[i], 1));
     settle(i, found.front());
