@@ -11,6 +11,7 @@
 #include "app/json.hpp"
 #include "app/workspace.hpp"
 #include "base/text.hpp"
+#include "handshake/line_dialect.hpp"
 #include "io/entropy.hpp"
 #include "io/loop.hpp"
 #include "recipe/recipe.hpp"
@@ -34,9 +35,14 @@ KeyFileOptions options_of(const KeysPlan& keys) {
 Result<std::unique_ptr<Ledger>> open_to_write(const KeyCommand& command, const Clock& clock, const std::string& verb) {
   // The first import may come before the first run; then the product must be named, for nothing else tells it.
   std::string product = command.record.product;
-  if (product.empty() || !products(command.record.settings).empty()) {
-    TRY(product, choose_product(command.record.settings, product));
+  if (product.empty() && products(command.record.settings).empty()) {
+    Fault fault{Code::ledger_missing, Remedy::refuse, "there is no ledger yet, and nothing says for which product it would be"};
+    fault.where.input = command.record.settings.state.string();
+    fault.advice = fmt::format("Name the product: `espmint keys {} … --product NAME`, as its recipe or firmware does; or let the first "
+                               "`espmint run` import the keys; --state names another folder", verb);
+    return fail(std::move(fault));
   }
+  TRY(product, choose_product(command.record.settings, product));
   TRY(make_folder(command.record.settings.state, true));
   LedgerOptions options{LedgerOptions::Mode::write, product_key(product), holder_note("keys " + verb)};
   return Ledger::open(product_folder(command.record.settings, product), options, clock);
@@ -157,12 +163,13 @@ Result<KeyFile> open_keys(const KeysPlan& keys, Ledger& ledger, Screen& screen) 
   options.holder = holder_note("run");
   TRY(KeyFile file, KeyFile::open(keys.csv, ledger, options));
   tell_report(file.report(), keys.csv, [&](const std::string& sentence) { screen.sentence(sentence); });
-  TRY(std::vector<PoolKey> pool, ledger.pool());
+  if (file.report().usable != 0) return file;
   // A board whose key is under way needs none of the pool's.
-  bool waited_for = std::any_of(pool.begin(), pool.end(), [](const PoolKey& key) {
-    return key.state == KeyState::exposed || key.state == KeyState::written;
-  });
-  if (file.report().usable == 0 && !waited_for) {
+  bool waited_for = false;
+  TRY(ledger.each_key(1, [&](const PoolKey& key) {
+    waited_for = waited_for || key.state == KeyState::exposed || key.state == KeyState::written;
+  }));
+  if (!waited_for) {
     Fault fault{Code::pool_exhausted, Remedy::refuse, "the pool has no key left"};
     fault.seen = fmt::format("0 of {} usable{}", file.report().rows,
                              file.report().refused.empty() ? "" : ": " + file.report().refused.front());
@@ -173,33 +180,82 @@ Result<KeyFile> open_keys(const KeysPlan& keys, Ledger& ledger, Screen& screen) 
   return file;
 }
 
-Result<void> rehearse_keys(KeysPlan& keys, const Settings& settings) {
-  TRY(Bytes real, read_file(keys.csv, 1024_MiB));
-  KeyCsvOptions options = options_of(keys).csv;
-  TRY(KeyCsv csv, in_input(parse_key_csv(as_text(real), options), keys.csv));
-  fs::path path = settings.state / "rehearsal-keys.csv";
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) {
-    // Fields as long as the first row's, of hexadecimal digits: what firmware checks of a key's shape still holds.
-    std::vector<std::size_t> lengths(std::max<std::size_t>(csv.fields, 1), 16);
-    if (!csv.rows.empty()) {
-      auto values = key_values(as_text(real).substr(csv.rows[0].begin, csv.rows[0].user_bytes), csv.delimiter);
-      for (std::size_t i = 0; i < lengths.size() && i < values.size(); ++i) lengths[i] = std::max<std::size_t>(values[i].size(), 8);
-    }
-    auto entropy = make_system_entropy();
-    std::string text{as_text(real).substr(0, csv.header_bytes)};
-    for (std::size_t row = 0; row < rehearsal_keys; ++row) {
-      for (std::size_t i = 0; i < lengths.size(); ++i) {
-        Bytes random((lengths[i] + 1) / 2);
-        entropy->fill(random);
-        text += to_hex(random).substr(0, lengths[i]) + (i + 1 < lengths.size() ? std::string(1, csv.delimiter) : "\n");
-      }
-    }
-    TRY(create_file(path, as_bytes(text), FileMode::owner_only));
+namespace {
+
+struct ReadKeys {
+  std::string text;  // the secrets; wiped at its end
+  KeyCsv csv;
+  ReadKeys() = default;
+  ReadKeys(ReadKeys&&) = default;
+  ~ReadKeys() { wipe(ByteSpan{reinterpret_cast<std::uint8_t*>(text.data()), text.size()}); }
+};
+
+Result<ReadKeys> read_keys(const fs::path& path, const KeyCsvOptions& options) {
+  ReadKeys out;
+  TRY(out.text, read_key_text(path));
+  auto csv = parse_key_csv(out.text, options);
+  if (!csv) return fail(in_key_file(std::move(csv.error()), path));
+  out.csv = std::move(*csv);
+  return out;
+}
+
+/// What a made-up key has in common with a real one: its header, its delimiter and how long each field is. At least 8:
+/// shorter ones would soon repeat.
+struct KeyShape {
+  std::string header;
+  char delimiter = ',';
+  std::vector<std::size_t> lengths;
+  bool operator==(const KeyShape&) const = default;
+};
+
+KeyShape shape_of(const ReadKeys& keys) {
+  KeyShape out{keys.text.substr(0, keys.csv.header_bytes), keys.csv.delimiter,
+               std::vector<std::size_t>(std::max<std::size_t>(keys.csv.fields, 1), 16)};
+  if (keys.csv.rows.empty()) return out;
+  const KeyRow& first = keys.csv.rows.front();
+  KeyValues values;
+  auto cut = values.cut(std::string_view{keys.text}.substr(first.begin, first.user_bytes), keys.csv.delimiter);
+  for (std::size_t i = 0; i < out.lengths.size() && i < cut.size(); ++i) out.lengths[i] = std::max<std::size_t>(cut[i].size(), 8);
+  return out;
+}
+
+}  // namespace
+
+Result<void> check_keys(const KeysPlan& keys, bool and_file) {
+  const LineDialect dialect{keys.prompt, keys.done, keys.values};
+  if (!is_usable(dialect)) {
+    Fault fault{Code::recipe_invalid, Remedy::refuse, "the words of the hand-shake cannot work"};
+    fault.seen = fmt::format("prompt '{}', done '{}', values '{}'", escape_controls(keys.prompt), escape_controls(keys.done), escape_controls(keys.values));
+    fault.advice = "prompt and done must differ; values looks like '{name}: {value}'";
+    return fail(std::move(fault));
   }
-  wipe(real);
-  keys.csv = path.string();
+  if (!and_file) return ok();
+  TRY(read_keys(keys.csv, options_of(keys).csv));
   return ok();
+}
+
+Result<void> rehearse_keys(KeysPlan& keys, const Settings& settings) {
+  const KeyCsvOptions options = options_of(keys).csv;
+  TRY(ReadKeys real, read_keys(keys.csv, options));
+  const KeyShape shape = shape_of(real);
+  fs::path path = settings.state / "rehearsal-keys.csv";
+  keys.csv = path.string();
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) {
+    auto there = read_keys(path, options);
+    if (there && shape_of(*there) == shape) return ok();
+  }
+  // Fields of hexadecimal digits: what firmware checks of a key's shape still holds.
+  auto entropy = make_system_entropy();
+  std::string text = shape.header;
+  for (std::size_t row = 0; row < rehearsal_keys; ++row) {
+    for (std::size_t i = 0; i < shape.lengths.size(); ++i) {
+      Bytes random((shape.lengths[i] + 1) / 2);
+      entropy->fill(random);
+      text += to_hex(random).substr(0, shape.lengths[i]) + (i + 1 < shape.lengths.size() ? std::string(1, shape.delimiter) : "\n");
+    }
+  }
+  return write_file(path, as_bytes(text), FileMode::owner_only);
 }
 
 Exit keys_import(const KeyCommand& command) { return ended(import(command), command); }

@@ -141,6 +141,7 @@ Result<Exit> work(LineCommand command) {
     said.push_back(fmt::format("a trial: its ledger, CA and keys lie in {}; nothing of it counts, and these boards must be prepared anew", command.settings.state.string()));
   }
   TRY(Plan plan, prepare_plan(command, said));
+  if (plan.keys) TRY(check_keys(*plan.keys, command.dry_run));
   RealLoop loop;
   auto screen = make_screen(command.voice, loop);
   for (const std::string& sentence : said) screen->sentence(sentence);

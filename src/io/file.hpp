@@ -3,7 +3,9 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "base/bytes.hpp"
@@ -19,6 +21,11 @@ enum class FileMode : unsigned { everyone = 0644, owner_only = 0600 };
 /// Old content or new, never half: temp file O_EXCL in the same folder, write, fsync, rename, fsync the folder.
 /// Faults: output_unwritable, disk_full.
 Result<void> write_file(const std::filesystem::path&, ByteView, FileMode = FileMode::everyone);
+/// The same of several pieces, one behind the other: a large content that changes in one place is not copied for it.
+Result<void> write_file(const std::filesystem::path&, std::span<const ByteView> pieces, FileMode = FileMode::everyone);
+/// Gives the content in order, in parts of at most 1 MiB that end when `see` returns; `see` says whether it wants more.
+/// Faults as read_file; `limit`: of the whole file.
+Result<void> read_parts(const std::filesystem::path&, ByteCount limit, const std::function<bool(ByteView)>& see);
 /// Overwrites the start of a file that is there, in one write, without waiting for the disk: for a line shorter than a
 /// sector whose loss at a power cut would only make it old. Faults: output_unwritable, disk_full.
 Result<void> overwrite_line(const std::filesystem::path&, ByteView line);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +45,7 @@ struct KeyCsv {
   std::string line_end = "\n";    // of the first row
   std::uint64_t header_bytes = 0;  // BOM and header row with its line end, kept as they are
   std::vector<std::string> columns;  // the header's words; empty where there is none
+  bool guessed_header = false;     // it has none of the words we know, only the look of one
   std::vector<KeyRow> rows;
 };
 
@@ -52,11 +54,25 @@ inline constexpr std::uint32_t longest_key_row = 4096;
 
 /// Any bytes. Reads in one pass, with memory for the rows only. Faults input_invalid, with row and column in `where`: a
 /// line longer than longest_key_row, control bytes or invalid UTF-8, an open quote, another number of fields, an empty
-/// key. What is unique is checked by whoever knows the ledger.
+/// key, a formula. What is unique is checked by whoever knows the ledger.
 Result<KeyCsv> parse_key_csv(std::string_view text, const KeyCsvOptions& = {});
 
 /// The values of one row's user part, unquoted.
 std::vector<std::string> key_values(std::string_view user_part, char delimiter);
+
+/// The same for many rows, one after the other, without a copy where none is needed. Views end with the text they are of,
+/// and with the next row. Wipes its copies at its end.
+class KeyValues {
+ public:
+  KeyValues() = default;
+  KeyValues(KeyValues&&) = delete;
+  ~KeyValues();
+  std::span<const std::string_view> cut(std::string_view user_part, char delimiter);
+
+ private:
+  std::vector<std::string_view> values_;
+  std::string unquoted_;
+};
 
 /// What our mark says of a row: STATE and DEVICE, as they stand there.
 struct KeyMarkText {

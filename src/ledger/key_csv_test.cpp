@@ -1,5 +1,6 @@
 #include "ledger/key_csv.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace espmint {
@@ -88,7 +89,7 @@ TEST(KeyCsv, RefusesWithRowAndColumn) {
   EXPECT_NE(refusal("a,b\nc,\"d\"e\n").find("quote"), std::string::npos);
   EXPECT_NE(refusal(std::string{"a,b\nc,\0d\n", 9}).find("control"), std::string::npos);
   EXPECT_NE(refusal("a,b\n\x1b[31m,d\n").find("0x1b"), std::string::npos);
-  EXPECT_NE(refusal("a1,b1,c1\na2,b2,c2\na3,b3\n").find("2 fields, the others have 3 (row 3)"), std::string::npos)
+  EXPECT_NE(refusal("a1,b1,c1\na2,b2,c2\na3,b3\n").find("2 fields, the others have 3 (row 3, column 3)"), std::string::npos)
       << refusal("a1,b1,c1\na2,b2,c2\na3,b3\n");
   EXPECT_NE(refusal("uuid,key\na,b\n", {.columns = {"secret"}}).find("secret"), std::string::npos);
   EXPECT_NE(refusal("a,b\nc,d,e,f,g,h,i,j\n").find("row 2"), std::string::npos);
@@ -99,10 +100,26 @@ TEST(KeyCsv, GivesUpOnALineWithoutEnd) {
   EXPECT_NE(refusal(std::string(200, ',')).find("fields"), std::string::npos);
 }
 
-TEST(KeyCsv, KeepsWhatLooksLikeAFormula) {
-  constexpr std::string_view text = "=cmd(),+1,@x\n";
-  KeyCsv csv = parsed(text);
-  EXPECT_EQ(user_part(text, csv.rows[0]), "=cmd(),+1,@x");
+TEST(KeyCsv, RefusesWhatASpreadsheetWouldRun) {
+  for (const char* cell : {"=HYPERLINK(A1)", "@SUM(A1)", "+cmd|' /C calc'!A0", "-cmd|x", " =1", "\"=1\"", "=1"})
+    EXPECT_NE(refusal(fmt::format("a1,b1\na2,{}\n", cell)).find("formula to a spreadsheet (row 2, column 2)"), std::string::npos) << cell;
+  EXPECT_EQ(parsed("+a/b==,-5\n-_x,+49\n").rows.size(), 2u) << "Base64 and numbers may begin with a sign";
+}
+
+TEST(KeyCsv, RefusesWhatIsNotUtf8) {
+  for (const char* bytes : {"\xff\xfe", "\x80", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82"})
+    EXPECT_NE(refusal(fmt::format("a1,b1\na2,b{}\n", bytes)).find("not UTF-8 (row 2, column 2)"), std::string::npos);
+  EXPECT_NE(refusal("a1,b1\na2,\xc2\x9b""31m\n").find("control characters (row 2, column 2): U+009B"), std::string::npos);
+  EXPECT_EQ(parsed("a1,Zürich\na2,\xe2\x82\xac\na3,\xf0\x9f\x94\x91\n").rows.size(), 3u);
+}
+
+TEST(KeyCsv, TakesWordsAboveNumbersForAHeader) {
+  KeyCsv csv = parsed("board_no,pin,passphrase\nb1,1234,correct-horse\nb2,9876,tr0ub\n");
+  EXPECT_TRUE(csv.guessed_header);
+  EXPECT_EQ(csv.rows.size(), 2u);
+  EXPECT_EQ(parsed("alpha,secret\nbravo,hidden\n").rows.size(), 2u) << "no column of numbers";
+  EXPECT_EQ(parsed("alpha,secret,available\nb1,hidden,available\n").rows.size(), 2u) << "marked, so it was a key before";
+  EXPECT_EQ(parsed("alpha,secret\n").rows.size(), 1u) << "nothing to compare with";
 }
 
 TEST(KeyCsv, NothingIsAnEmptyPool) {

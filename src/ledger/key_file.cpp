@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
 
 #include "base/text.hpp"
 
@@ -15,35 +16,16 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr ByteCount largest_file = 1024_MiB;
-constexpr std::size_t longest_sent_line = 1024;  // with its commas; firmware in the field has no larger buffer
-constexpr std::size_t most_told = 20;  // rows named one by one; of more the number is told
-
-struct DigestHash {
-  std::size_t operator()(const Sha256& digest) const {
-    std::size_t out = 0;
-    std::copy_n(digest.begin(), sizeof out, reinterpret_cast<std::uint8_t*>(&out));
-    return out;
-  }
-};
-template <typename T>
-using ByDigest = std::unordered_map<Sha256, T, DigestHash>;
-
-Fault about(const fs::path& path, std::string what, std::string seen = {}, std::string advice = {}) {
-  Fault fault{Code::input_invalid, Remedy::refuse, std::move(what), {}, std::move(seen), std::move(advice)};
-  fault.where.input = path.string();
-  return fault;
-}
+// Two writes within one tick of the kernel's clock (4 ms at 250 Hz) leave the same time; a file system that keeps whole
+// seconds, or two, says so by its zeros.
+constexpr std::int64_t usual_tick_ns = 20'000'000, coarse_tick_ns = 2'100'000'000, second_ns = 1'000'000'000;
 
 void wipe_text(std::string& text) { wipe(ByteSpan{reinterpret_cast<std::uint8_t*>(text.data()), text.size()}); }
 
-std::int64_t nanoseconds_of(const struct stat& facts) { return facts.st_mtim.tv_sec * 1'000'000'000ll + facts.st_mtim.tv_nsec; }
+std::int64_t nanoseconds_of(const timespec& time) { return time.tv_sec * second_ns + time.tv_nsec; }
 
-bool is_used(KeyMark mark) { return mark == KeyMark::legacy || mark == KeyMark::torn || mark == KeyMark::ours; }
-
-void tell(std::vector<std::string>& list, std::string sentence) {
-  if (list.size() < most_told) list.push_back(std::move(sentence));
-  else if (list.size() == most_told) list.push_back("and more");
-}
+/// Room to grow into: marks come one by one, and a text that moves leaves a copy of the secrets behind.
+std::size_t with_room(std::size_t bytes) { return bytes + bytes / 16 + 64 * 1024; }
 
 /// What a crash left beside the file: temp files that were never renamed. Ours to remove, for the lock is ours.
 void remove_left_overs(const fs::path& path) {
@@ -56,24 +38,37 @@ void remove_left_overs(const fs::path& path) {
   }
 }
 
-/// How an unknown row enters the pool, by what stands behind it.
-PoolImport import_of(const KeyRow& row, std::string_view text, char delimiter, PoolDigests digests) {
-  PoolImport out{digests, KeyState::available, ""};
-  switch (row.mark) {
-    case KeyMark::none:
-    case KeyMark::available: break;
-    case KeyMark::legacy: out.state = KeyState::verified; break;
-    case KeyMark::torn: out.state = KeyState::quarantined; break;
-    case KeyMark::ours: {
-      KeyMarkText mark = mark_text(text, row, delimiter);
-      out.state = mark.state == name_of(KeyState::verified) ? KeyState::verified : KeyState::quarantined;
-      out.device = mark.device;
-    }
-  }
-  return out;
+}  // namespace
+
+Fault in_key_file(Fault fault, const fs::path& path) {
+  std::string& where = fault.where.input;
+  where = where.empty() || where == path.string() ? path.string() : fmt::format("{}, {}", path.string(), where);
+  return fault;
 }
 
-}  // namespace
+Result<std::string> read_key_text(const fs::path& path) {
+  std::string text;
+  std::error_code ignored;
+  const auto expected = fs::file_size(path, ignored);
+  if (!ignored && expected <= largest_file) text.reserve(with_room(expected));
+  std::size_t line_bytes = 0;
+  auto read = read_parts(path, largest_file, [&](ByteView part) {
+    std::string_view more = as_text(part);
+    text += more;
+    for (std::size_t begin = 0;;) {
+      const std::size_t end = std::min(more.find('\n', begin), more.size());
+      line_bytes += end - begin;
+      if (line_bytes > longest_key_row + 1) return false;  // one more: of CR LF
+      if (end == more.size()) break;
+      line_bytes = 0;
+      begin = end + 1;
+    }
+    return more.find('\0') == std::string_view::npos;  // nearly all that is binary has one soon
+  });
+  if (read) return text;
+  wipe_text(text);
+  return fail(std::move(read.error()));
+}
 
 KeyFile::~KeyFile() { wipe_text(text_); }
 
@@ -81,14 +76,26 @@ Result<KeyFile> KeyFile::open(fs::path path, Ledger& ledger, KeyFileOptions opti
   std::error_code ignored;
   if (fs::is_symlink(path, ignored)) path = fs::weakly_canonical(path, ignored);
   if (!fs::exists(path, ignored))
-    return fail({Code::input_missing, Remedy::refuse, fmt::format("there is no {}", path.string()), {}, {},
+    return fail({Code::input_missing,
+                 Remedy::refuse,
+                 fmt::format("there is no {}", path.string()),
+                 {},
+                 {},
                  "Put the keys there, or name their file with --csv-file"});
-  if (is_on_network(path)) {
-    Fault fault = about(path, "a pool of keys does not work on a network file system", "locks and renames are not kept there",
-                        "Copy the file to a disk of this machine");
-    fault.code = Code::ledger_refused;
-    return fail(std::move(fault));
-  }
+  auto refused = [&](Code code, std::string what, std::string seen, std::string advice) {
+    Fault fault{code, Remedy::refuse, std::move(what), {}, std::move(seen), std::move(advice)};
+    fault.where.input = path.string();
+    return fault;
+  };
+  if (path.extension() == ".prev")
+    return fail(
+        refused(Code::input_invalid, "this is the picture of a pool before its last change",
+                "it may say `available` of a key that is on a board by now",
+                fmt::format("Use {}; where that is lost, a copy of this one under its name, with the ledger in place",
+                            path.stem().string())));
+  if (is_on_network(path))
+    return fail(refused(Code::ledger_refused, "a pool of keys does not work on a network file system",
+                        "locks and renames are not kept there", "Copy the file to a disk of this machine"));
   TRY(FileLock lock, FileLock::acquire(path.string() + ".lock", options.holder));
   KeyFile file{std::move(path), ledger, std::move(options), std::move(lock)};
   remove_left_overs(file.path_);
@@ -99,175 +106,58 @@ Result<KeyFile> KeyFile::open(fs::path path, Ledger& ledger, KeyFileOptions opti
 }
 
 Result<KeyFile::Stamp> KeyFile::stamp() const {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
   struct stat facts {};
   if (::stat(path_.c_str(), &facts) != 0)
-    return fail({Code::input_missing, Remedy::stop_line, fmt::format("{} is gone", path_.string()), {}, {},
-                 fmt::format("Restore it, or take {}.prev", path_.string())});
-  return Stamp{facts.st_dev, facts.st_ino, static_cast<std::uint64_t>(facts.st_size), nanoseconds_of(facts)};
+    return fail({Code::input_missing,
+                 Remedy::stop_line,
+                 fmt::format("{} is gone", path_.string()),
+                 {},
+                 {},
+                 fmt::format("Restore it, or take {}", previous().string())});
+  Stamp out{facts.st_dev, facts.st_ino, static_cast<std::uint64_t>(facts.st_size), nanoseconds_of(facts.st_mtim),
+            nanoseconds_of(facts.st_ctim)};
+  // A write sets the time of change to its own; one that puts it back leaves its trace in the inode's. So it is the
+  // former that must lie a tick behind us.
+  const bool whole_seconds = facts.st_mtim.tv_nsec == 0 && facts.st_ctim.tv_nsec == 0;
+  out.certain = out.modified + (whole_seconds ? coarse_tick_ns : usual_tick_ns) < nanoseconds_of(now);
+  return out;
+}
+
+bool KeyFile::holds_our_text(const fs::path& path) const {
+  std::size_t at = 0;
+  auto read = read_parts(path, largest_file, [&](ByteView part) {
+    bool same = as_text(part) == std::string_view{text_}.substr(at, part.size());
+    at += same ? part.size() : 0;
+    return same;
+  });
+  return read && at == text_.size();
 }
 
 Result<void> KeyFile::load_if_edited() {
   TRY(Stamp now, stamp());
-  return now == stamp_ ? ok() : load(path_);
-}
-
-Result<void> KeyFile::load(const fs::path& from) {
-  TRY(stamp_, stamp());
-  TRY(Bytes bytes, read_file(from, largest_file));
-  wipe_text(text_);
-  text_.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  wipe(bytes);
-  TRY(csv_, in_input(parse_key_csv(text_, options_.csv), path_.string()));
-  report_ = {};
-  report_.rows = csv_.rows.size();
-  TRY(import());
-  return project();
-}
-
-Result<void> KeyFile::import() {
-  TRY(std::vector<PoolKey> known, ledger_->pool());
-  ByDigest<std::size_t> by_row, by_name;
-  for (std::size_t i = 0; i < known.size(); ++i) {
-    by_row.emplace(known[i].digests.row, i);
-    by_name.emplace(known[i].digests.name, i);
-  }
-  numbers_.assign(csv_.rows.size(), 0);
-  row_of_.clear();
-  next_ = 0;
-
-  struct Seen {
-    std::size_t row;  // index of the first row that had it
-    bool used;
-  };
-  ByDigest<Seen> rows_seen, names_seen;
-  std::vector<ByDigest<Seen>> columns_seen(csv_.fields);
-  std::vector<PoolImport> fresh;
-  std::vector<std::size_t> fresh_rows;
-  bool marked_by_others = false, first_unmarked_met = false;
-  auto line = [&](std::size_t i) { return csv_.rows[i].line; };
-
-  // Rows that were given out first, so that a free row that equals one of them is known for what it is.
-  for (bool used : {true, false}) {
-    for (std::size_t i = 0; i < csv_.rows.size(); ++i) {
-      const KeyRow& row = csv_.rows[i];
-      if (is_used(row.mark) != used) continue;
-      std::vector<std::string> values = key_values(user_part(row), csv_.delimiter);
-      PoolDigests digests = pool_digests(ledger_->salt(), values);
-      auto [same_row, is_new_row] = rows_seen.try_emplace(digests.row, Seen{i, used});
-      auto [same_name, is_new_name] = names_seen.try_emplace(digests.name, Seen{i, used});
-      if (!is_new_row || !is_new_name) {
-        const Seen& other = is_new_row ? same_name->second : same_row->second;
-        const char* how = is_new_row ? "has the first field of" : "repeats";
-        if (used) {
-          tell(report_.warnings, fmt::format("row {} {} row {}; both are marked as used", line(i), how, line(other.row)));
-        } else if (other.used) {
-          tell(report_.refused, fmt::format("row {} {} row {}, which is already used", line(i), how, line(other.row)));
-        } else {
-          return fail(about(path_, fmt::format("row {} {} row {}", line(i), how, line(other.row)), {},
-                            "One key for one board: remove one of them; nothing was imported"));
-        }
-        for (std::string& value : values) wipe_text(value);
-        continue;
-      }
-      // Any other column that comes up twice may be a secret that two boards would share.
-      std::optional<std::string> twin;
-      for (std::uint32_t column = 1; column < csv_.fields && column < values.size() && !twin; ++column) {
-        if (std::find(options_.csv.shared.begin(), options_.csv.shared.end(), column + 1) != options_.csv.shared.end()) continue;
-        Sha256 digest = pool_digests(ledger_->salt(), {values[column]}).row;
-        auto [same, is_new] = columns_seen[column].try_emplace(digest, Seen{i, used});
-        if (is_new || used) continue;
-        std::string says = fmt::format("row {}, column {} repeats row {}", line(i), column + 1, line(same->second.row));
-        if (same->second.used) {
-          twin = says + ", which is already used";
-        } else {
-          for (std::string& value : values) wipe_text(value);
-          return fail(about(path_, std::move(says), {},
-                            fmt::format("Two boards would share a secret; if column {} may repeat, say `shared = [{}]` under [keys] "
-                                        "in the recipe; nothing was imported",
-                                        column + 1, column + 1)));
-        }
-      }
-      std::size_t line_bytes = values.size();
-      std::size_t comma_in = 0;  // column, from 1
-      for (std::size_t column = 0; column < values.size(); ++column) {
-        line_bytes += values[column].size();
-        if (comma_in == 0 && values[column].find_first_of(",\r\n") != std::string::npos) comma_in = column + 1;
-      }
-      for (std::string& value : values) wipe_text(value);
-      if (!used && options_.csv.columns.empty() && (comma_in != 0 || line_bytes > longest_sent_line))
-        return fail(about(path_, fmt::format("row {}{} cannot be sent as a line", line(i), comma_in ? fmt::format(", column {}", comma_in) : ""), {},
-                          fmt::format("The hand-shake joins the fields with commas, up to {} bytes: no field may hold one; nothing was imported", longest_sent_line)));
-      if (twin) {
-        tell(report_.refused, std::move(*twin));
-        continue;
-      }
-      if (auto at = by_row.find(digests.row); at != by_row.end()) {
-        const PoolKey& key = known[at->second];
-        numbers_[i] = key.number;
-        TRY(obey_mark(row, key));
-        continue;
-      }
-      if (auto at = by_name.find(digests.name); at != by_name.end()) {
-        tell(report_.refused, fmt::format("row {} was changed after it was imported as key {}: it is not used", line(i),
-                                          known[at->second].number));
-        continue;
-      }
-      fresh.push_back(import_of(row, row_text(row), csv_.delimiter, digests));
-      fresh_rows.push_back(i);
-      marked_by_others = marked_by_others || row.mark == KeyMark::legacy || row.mark == KeyMark::torn;
-      if (row.mark == KeyMark::none && marked_by_others && !first_unmarked_met) {
-        first_unmarked_met = true;
-        if (options_.first_unmarked_unused) {
-          tell(report_.warnings, fmt::format("row {} is taken for unused, as you said", line(i)));
-        } else {
-          fresh.back().state = KeyState::quarantined;
-          fresh.back().suspected = true;
-          tell(report_.warnings,
-               fmt::format("row {} is quarantined: the script that marked this file marks a row after the board has answered, so this "
-                           "one may be on a board; if it is not: `espmint keys import --first-unmarked-unused`",
-                           line(i)));
-        }
-      }
-    }
-  }
-  // A rebuilt ledger: two rows of one device, and nobody knows which it holds.
-  std::unordered_map<std::string, std::size_t> owner;
-  for (std::size_t i = 0; i < fresh.size(); ++i) {
-    if (fresh[i].device.empty()) continue;
-    auto [at, is_new] = owner.try_emplace(fresh[i].device, i);
-    if (is_new) continue;
-    fresh[i].state = fresh[at->second].state = KeyState::quarantined;
-    tell(report_.warnings, fmt::format("rows {} and {} name one device: both are quarantined", line(fresh_rows[at->second]), line(fresh_rows[i])));
-  }
-  if (!fresh.empty()) {
-    // In the file's order, whatever order they were judged in.
-    std::vector<std::size_t> order(fresh.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return fresh_rows[a] < fresh_rows[b]; });
-    std::vector<PoolImport> rows;
-    rows.reserve(fresh.size());
-    for (std::size_t i : order) rows.push_back(std::move(fresh[i]));
-    TRY(std::int64_t first, ledger_->import_keys(rows, path_.filename().string()));
-    for (std::size_t i = 0; i < order.size(); ++i) numbers_[fresh_rows[order[i]]] = first + static_cast<std::int64_t>(i);
-    report_.imported = fresh.size();
-  }
-  for (std::size_t i = 0; i < numbers_.size(); ++i)
-    if (numbers_[i] != 0) row_of_.emplace(numbers_[i], i);
+  if (stamp_.certain && now.same_file(stamp_)) return ok();
+  // Touched, or too young to tell: its bytes decide.
+  if (stamp_.inode == 0 || now.size != text_.size() || !holds_our_text(path_)) return load(path_);
+  stamp_ = now;  // from before the bytes were read
   return ok();
 }
 
-/// A mark that is not ours on a key that we hold for free: somebody else has given it out.
-Result<void> KeyFile::obey_mark(const KeyRow& row, const PoolKey& key) {
-  if (key.state != KeyState::available || !is_used(row.mark)) return ok();
-  std::string device;
-  if (row.mark == KeyMark::ours) {
-    KeyMarkText mark = mark_text(row_text(row), row, csv_.delimiter);
-    device = mark.device;
-    // What a crash of ours left: RESERVED for the board that it was freed from.
-    if (mark.state == name_of(KeyState::reserved) && !key.freed_from.empty() && key.freed_from == device) return ok();
-  }
-  tell(report_.warnings, fmt::format("row {} is marked as used, not by this ledger: key {} is quarantined", row.line, key.number));
-  return ledger_->suspect_key(key.number, device, "its row was marked by somebody else");
+Result<void> KeyFile::load(const fs::path& from) {
+  TRY(Stamp read, stamp());
+  stamp_ = Stamp{};  // where this ends with a fault, the rows in memory are of no file: read anew
+  TRY(std::string text, read_key_text(from));
+  wipe_text(text_);
+  text_ = std::move(text);
+  auto csv = parse_key_csv(text_, options_.csv);
+  if (!csv) return fail(in_key_file(std::move(csv.error()), path_));
+  csv_ = std::move(*csv);
+  report_ = {};
+  report_.rows = csv_.rows.size();
+  TRY(import());
+  stamp_ = read;
+  return project(from != path_);
 }
 
 std::string KeyFile::mark_of(const PoolKey& key) const {
@@ -275,51 +165,75 @@ std::string KeyFile::mark_of(const PoolKey& key) const {
   return given_mark(csv_.delimiter, name_of(key.state), key.device, key.when);
 }
 
-Result<void> KeyFile::project() {
-  TRY(std::vector<PoolKey> known, ledger_->pool());
-  std::string text = text_.substr(0, csv_.header_bytes);
-  text.reserve(text_.size() + csv_.rows.size() * 12);
+std::optional<std::size_t> KeyFile::row_of(std::int64_t number) const {
+  if (number < 1 || std::cmp_greater_equal(number, row_of_.size()) || row_of_[static_cast<std::size_t>(number)] == 0)
+    return std::nullopt;
+  return row_of_[static_cast<std::size_t>(number)] - 1;
+}
+
+Result<void> KeyFile::project(bool always) {
+  // Every row behind the one before, with the same line end: else the file is written once, so that it is.
+  std::uint64_t end = csv_.header_bytes;
+  bool changes = always;
+  for (std::size_t i = 0; i < csv_.rows.size(); ++i) {
+    const KeyRow& row = csv_.rows[i];
+    changes = changes || row.begin != end || wants_[i] != Want::as_it_is;
+    end = row.begin + row.bytes + csv_.line_end.size();
+    const bool free = wants_[i] == Want::available || (wants_[i] == Want::as_it_is && row.mark == KeyMark::available);
+    report_.usable += numbers_[i] != 0 && free;
+  }
+  if (!changes && end == text_.size()) return ok();
+  std::string text;
+  text.reserve(with_room(text_.size() + csv_.rows.size() * 12));
+  text.append(text_, 0, csv_.header_bytes);
+  const std::string available = available_mark(csv_.delimiter), refused = given_mark(csv_.delimiter, "REFUSED", "", "");
   for (std::size_t i = 0; i < csv_.rows.size(); ++i) {
     KeyRow& row = csv_.rows[i];
     const std::uint64_t begin = text.size();
-    text += user_part(row);
-    if (numbers_[i] != 0) {
-      const PoolKey& key = known.at(static_cast<std::size_t>(numbers_[i] - 1));
-      text += mark_of(key);
-      report_.usable += key.state == KeyState::available;
-      row.mark = key.state == KeyState::available ? KeyMark::available : KeyMark::ours;
-    } else if (is_used(row.mark)) {
-      text += row_text(row).substr(row.user_bytes);  // a repeated row of a script before us: history, left as it is
-    } else {
-      text += given_mark(csv_.delimiter, "REFUSED", "", "");  // never given out, by us or by a script that looks for the word
-      row.mark = KeyMark::ours;
+    switch (wants_[i]) {
+      case Want::as_it_is:
+        text += row_text(row);
+        break;
+      case Want::available:
+        (text += user_part(row)) += available;
+        break;
+      case Want::given:
+        (text += user_part(row)) += given_.at(i);
+        break;
+      case Want::refused:
+        (text += user_part(row)) += refused;
+        break;  // never given out, by us or by a script that looks for the word
     }
+    if (wants_[i] != Want::as_it_is) row.mark = wants_[i] == Want::available ? KeyMark::available : KeyMark::ours;
     row.begin = begin;
     row.bytes = static_cast<std::uint32_t>(text.size() - begin);
     text += csv_.line_end;
   }
-  if (text == text_) {
-    wipe_text(text);
-    return ok();
-  }
-  return write(text);
+  wants_.assign(wants_.size(), Want::as_it_is);
+  given_.clear();
+  const ByteView whole = as_bytes(text);
+  auto edited = write(std::span{&whole, 1});
+  std::swap(text, text_);
+  wipe_text(text);
+  if (!edited) return fail(std::move(edited.error()));
+  return *edited ? load(previous()) : ok();
 }
 
-Result<void> KeyFile::write(const std::string& text) {
+Result<bool> KeyFile::write(std::span<const ByteView> pieces) {
   // The picture before this one stays under another name, for whoever must see what happened.
-  std::string previous = path_.string() + ".prev", link = previous + ".new";
+  std::string before = previous().string(), link = before + ".new";
   ::unlink(link.c_str());
-  if (::link(path_.c_str(), link.c_str()) == 0 && ::rename(link.c_str(), previous.c_str()) != 0) ::unlink(link.c_str());
-  const Stamp read = std::exchange(stamp_, Stamp{});  // where writing fails, the rows in memory are of no file: read anew
-  TRY(write_file(path_, as_bytes(text), FileMode::owner_only));
-  wipe_text(text_);
-  text_ = text;
+  if (::link(path_.c_str(), link.c_str()) == 0 && ::rename(link.c_str(), before.c_str()) != 0) ::unlink(link.c_str());
+  const Stamp read =
+      std::exchange(stamp_, Stamp{});  // where writing fails, the rows in memory are of no file: read anew
+  TRY(write_file(path_, pieces, FileMode::owner_only));
   TRY(stamp_, stamp());
   // Whoever wrote between our reading and our renaming wrote into the file that is now the previous one.
-  struct stat before {};
-  if (::stat(previous.c_str(), &before) != 0 || before.st_ino != read.inode) return ok();
-  bool edited = static_cast<std::uint64_t>(before.st_size) != read.size || nanoseconds_of(before) != read.modified;
-  return edited ? load(previous) : ok();
+  struct stat facts {};
+  if (::stat(before.c_str(), &facts) != 0 || facts.st_ino != read.inode) return false;
+  if (static_cast<std::uint64_t>(facts.st_size) != read.size || nanoseconds_of(facts.st_mtim) != read.modified)
+    return true;
+  return !read.certain && !holds_our_text(before);
 }
 
 Result<std::optional<std::int64_t>> KeyFile::next() {
@@ -333,14 +247,13 @@ Result<std::optional<std::int64_t>> KeyFile::next() {
 
 Result<std::vector<Secret>> KeyFile::fields(std::int64_t number) {
   TRY(load_if_edited());
-  auto at = row_of_.find(number);
-  if (at == row_of_.end()) {
-    Fault fault = about(path_, fmt::format("key {} is not in the file any more", number), {},
-                        fmt::format("Restore its row, from {}.prev or a backup", path_.string()));
-    fault.code = Code::ledger_refused;
-    return fail(std::move(fault));
+  auto at = row_of(number);
+  if (!at) {
+    Fault fault{Code::ledger_refused, Remedy::refuse, fmt::format("key {} is not in the file any more", number)};
+    fault.advice = fmt::format("Restore its row, from {} or a backup", previous().string());
+    return fail(in_key_file(std::move(fault), path_));
   }
-  std::vector<std::string> values = key_values(user_part(csv_.rows[at->second]), csv_.delimiter);
+  std::vector<std::string> values = key_values(user_part(csv_.rows[*at]), csv_.delimiter);
   std::vector<Secret> out;
   auto take = [&](std::string& value) { out.emplace_back(Bytes(value.begin(), value.end())); };
   if (options_.csv.columns.empty() || csv_.columns.empty()) {
@@ -358,27 +271,37 @@ Result<std::optional<PoolKey>> KeyFile::key_with(const std::vector<std::string>&
   return ledger_->key_with_row(pool_digests(ledger_->salt(), values).row);
 }
 
+/// In place where there is room, as there nearly always is.
+void KeyFile::replace_text(std::size_t at, std::size_t bytes, std::string_view with) {
+  if (text_.size() - bytes + with.size() > text_.capacity()) {
+    std::string larger;
+    larger.reserve(with_room(text_.size() + with.size()));
+    larger = text_;
+    std::swap(larger, text_);
+    wipe_text(larger);
+  }
+  text_.replace(at, bytes, with);
+}
+
 Result<void> KeyFile::mark(std::int64_t number) {
   TRY(load_if_edited());
-  auto at = row_of_.find(number);
-  if (at == row_of_.end()) return ok();  // its row was removed: what the file does not name it does not offer
+  auto index = row_of(number);
+  if (!index) return ok();  // its row was removed: what the file does not name it does not offer
   TRY(std::vector<PoolKey> found, ledger_->pool_keys(number, 1));
-  KeyRow& row = csv_.rows[at->second];
-  std::string mark = mark_of(found.front());
-  std::string text = text_.substr(0, row.begin + row.user_bytes);
-  text.reserve(text_.size() + mark.size());
-  text += mark;
-  text += std::string_view{text_}.substr(row.begin + row.bytes);
-  const auto grown = static_cast<std::int64_t>(text.size()) - static_cast<std::int64_t>(text_.size());
-  if (text == text_) return ok();
-  // The rows first: where the file was edited meanwhile, write() reads it anew and they are others.
-  const std::size_t index = at->second;
-  row.bytes = static_cast<std::uint32_t>(row.bytes + grown);
+  KeyRow& row = csv_.rows[*index];
+  const std::string mark = mark_of(found.front());
+  const std::size_t at = row.begin + row.user_bytes, old_bytes = row.bytes - row.user_bytes;
+  const std::string_view text = text_;
+  if (text.substr(at, old_bytes) == mark) return ok();
+  const std::array pieces{as_bytes(text.substr(0, at)), as_bytes(mark), as_bytes(text.substr(at + old_bytes))};
+  TRY(bool edited, write(pieces));
+  if (edited) return load(previous());
+  replace_text(at, old_bytes, mark);
   row.mark = found.front().state == KeyState::available ? KeyMark::available : KeyMark::ours;
-  for (std::size_t i = index + 1; i < csv_.rows.size(); ++i)
-    csv_.rows[i].begin = static_cast<std::uint64_t>(static_cast<std::int64_t>(csv_.rows[i].begin) + grown);
-  if (row.mark == KeyMark::available) next_ = std::min(next_, index);
-  TRY(write(text));
+  row.bytes = row.user_bytes + static_cast<std::uint32_t>(mark.size());
+  const std::uint64_t grown = mark.size() - old_bytes;  // modulo 2^64 where it shrinks
+  for (std::size_t i = *index + 1; i < csv_.rows.size(); ++i) csv_.rows[i].begin += grown;
+  if (row.mark == KeyMark::available) next_ = std::min(next_, *index);
   return ok();
 }
 

@@ -1,6 +1,8 @@
 // A user's keys.csv beside the ledger: what it imports, what it writes, and what an edited file means.
 #include "ledger/key_file.hpp"
 
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -192,6 +194,133 @@ TEST_F(Keys, AKeyWhoseSecretWasChangedIsNotUsed) {
   put("u1,other\nu2,n2\n");
   EXPECT_EQ(*must(file.next()), 2);
   EXPECT_NE(said(file.report().refused).find("row 1 was changed"), std::string::npos);
+}
+
+TEST_F(Keys, ASecretThatComesBackUnderAnotherNameIsNotUsed) {
+  put("u1,0123456789abcdef,fedcba9876543210\nu2,n2,a2\nu3,n3,a3\n");
+  KeyFile file = opened();
+  give(file, 1);
+  put("u2,n2,a2\nu3,n3,a3\nnew1,0123456789abcdef,fedcba9876543210\nnew2,n4,a4\n");
+  must(file.look_again());
+  EXPECT_EQ(file.report().usable, 3u) << said(file.report().refused);
+  EXPECT_NE(said(file.report().refused).find("row 3 has the secrets of key 1 under another first field"), std::string::npos)
+      << said(file.report().refused);
+  EXPECT_NE(now().find("new1,0123456789abcdef,fedcba9876543210,Provisioned,REFUSED,,,Provisioned\n"), std::string::npos) << now();
+  put("u2,n2,a2\nu3,n3,a3\nnew3,other,fedcba9876543210\n");
+  must(file.look_again());
+  EXPECT_NE(said(file.report().refused).find("row 3 (column 3) has the secret of key 1"), std::string::npos) << said(file.report().refused);
+  EXPECT_EQ(must(verify_audit(state.path())).why, "");
+}
+
+TEST_F(Keys, AMarkedRowUnderAnotherNameTakesItsKeyWithIt) {
+  put("u1,n1,a1\nu2,n2,a2\n");
+  opened();
+  put("other,n1,a1,Provisioned\nu2,n2,a2,available\n");
+  KeyFile file = opened();
+  EXPECT_EQ(*must(file.next()), 2);
+  EXPECT_EQ(must(ledger->pool())[0].state, KeyState::quarantined) << "its secrets are on a board";
+  EXPECT_TRUE(now().starts_with("other,n1,a1,Provisioned\n")) << "history, left as it is";
+}
+
+TEST_F(Keys, ASecondKeyMarkedForADeviceIsQuarantinedWithItsRow) {
+  put("u1,n1\nu2,n2\n");
+  KeyFile file = opened();
+  give(file, 1);
+  put(now() + "u3,n3,Provisioned,VERIFIED," + id_of(1) + ",2026-11-21T08:00:00Z,Provisioned\n");
+  must(file.look_again());
+  EXPECT_NE(said(file.report().warnings).find("row 3 names " + id_of(1) + ", which has key 1"), std::string::npos) << said(file.report().warnings);
+  EXPECT_EQ(must(ledger->pool())[2].state, KeyState::quarantined);
+}
+
+TEST_F(Keys, AnEditWithinOneTickOfTheClockIsSeen) {
+  put("u1,n1\nu2,n2\nu3,n3\n");
+  KeyFile file = opened();
+  for (int board = 1; board <= 2; ++board) {
+    const std::int64_t key = give(file, board);
+    EXPECT_EQ(key, board);
+    // As many bytes, and the very time that the file had: only its content tells.
+    std::string text = now();
+    struct stat before {};
+    ASSERT_EQ(::stat(csv.c_str(), &before), 0);
+    text.replace(text.rfind("VERIFIED"), 8, "EXPOSED!");
+    put(text);
+    const timespec times[2] = {before.st_atim, before.st_mtim};
+    ASSERT_EQ(::utimensat(AT_FDCWD, csv.c_str(), times, 0), 0);
+    must(file.next());
+    EXPECT_EQ(now().find("EXPOSED!"), std::string::npos) << "written again as the ledger has it";
+  }
+}
+
+TEST_F(Keys, ATouchedFileIsNotReadAnew) {
+  put("u1,n1\nu2,n2\n");
+  KeyFile file = opened();
+  struct stat before {}, after {};
+  ASSERT_EQ(::stat(csv.c_str(), &before), 0);
+  ASSERT_EQ(::utimensat(AT_FDCWD, csv.c_str(), nullptr, 0), 0);
+  EXPECT_EQ(*must(file.next()), 1);
+  ASSERT_EQ(::stat(csv.c_str(), &after), 0);
+  EXPECT_EQ(before.st_ino, after.st_ino);
+}
+
+TEST_F(Keys, ManyRowsInAnyOrderKeepTheirNumbers) {
+  std::vector<std::string> rows;
+  for (int i = 1; i <= 500; ++i) rows.push_back(fmt::format("u{},n{}", i, i));
+  auto text = [&](std::size_t from = 0) {
+    std::string out;
+    for (std::size_t i = from; i < rows.size(); ++i) out += rows[i] + "\n";
+    return out;
+  };
+  put(text());
+  opened();
+  auto number_of_first = [&](KeyFile& file) { return *must(file.next()); };
+  std::reverse(rows.begin(), rows.end());
+  put(text());
+  {
+    KeyFile file = opened();
+    EXPECT_EQ(number_of_first(file), 500);
+    EXPECT_EQ(values(file, 17), "u17 n17 ");
+    EXPECT_EQ(file.report().imported, 0u);
+  }
+  std::reverse(rows.begin(), rows.end());
+  put("v1,m1\nv2,m2\n" + text(200));
+  KeyFile file = opened();
+  EXPECT_EQ(number_of_first(file), 501) << "a new row before those that are known";
+  EXPECT_EQ(values(file, 201), "u201 n201 ");
+  EXPECT_EQ(file.fields(17).error().code, Code::ledger_refused);
+  EXPECT_EQ(file.report().usable, 302u);
+}
+
+TEST_F(Keys, AFreeRowGivesItsKeyToAMarkedOneThatEqualsIt) {
+  put("u1,n1\nu2,n2\n");
+  opened();
+  put("u1,n1,available\nu1,n1,Provisioned\nu2,n2,available\n");
+  KeyFile file = opened();
+  EXPECT_EQ(*must(file.next()), 2);
+  EXPECT_EQ(must(ledger->pool())[0].state, KeyState::quarantined);
+  EXPECT_TRUE(now().starts_with("u1,n1,Provisioned,REFUSED,,,Provisioned\nu1,n1,Provisioned,QUARANTINED,,")) << now();
+}
+
+TEST_F(Keys, ThePictureBeforeIsNeverAPool) {
+  put("u1,n1\nu2,n2\n");
+  opened();
+  auto file = KeyFile::open(csv.string() + ".prev", *ledger, {.holder = "a test"});
+  ASSERT_FALSE(file);
+  EXPECT_EQ(file.error().code, Code::input_invalid);
+}
+
+TEST_F(Keys, AFaultNamesFileRowAndColumn) {
+  put("u1,n1\nu2,\"n2\n");
+  auto file = open();
+  ASSERT_FALSE(file);
+  EXPECT_EQ(file.error().where.input, csv.string() + ", row 2, column 2");
+}
+
+TEST_F(Keys, ReadingEndsWhereAFileCanBeNoKeys) {
+  const std::string good(3 * 1024 * 1024, '\n');
+  put(std::string(64 * 1024 * 1024, 'a'));
+  EXPECT_LE(must(read_key_text(csv)).size(), 2u * 1024 * 1024);
+  put(good + std::string(4096, 'a') + "\r\n" + good);
+  EXPECT_EQ(must(read_key_text(csv)).size(), 2 * good.size() + 4098) << "the longest row is whole";
 }
 
 TEST_F(Keys, ARowThatWasRemovedIsNotGivenOut) {

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -116,6 +117,7 @@ struct DeviceRecord {
 struct PoolDigests {
   Sha256 row{};   // of all its fields
   Sha256 name{};  // of the first
+  Bytes traces;   // 8 bytes each (PoolDigester::traces): by them a secret is known that comes back under another name
 };
 
 /// One key of the pool.
@@ -238,6 +240,9 @@ class Ledger {
   /// The key that a device holds or may hold, with the one RESERVED for it; of several the newest number.
   virtual Result<std::vector<PoolKey>> keys_of(const std::string& device_id) = 0;
   virtual Result<std::vector<PoolKey>> pool() = 0;  // all of them, by number
+  /// Each key from `first` on, by number, without copies: `see` may not call the ledger. Of AVAILABLE keys `when` and
+  /// `freed_from` are left empty.
+  virtual Result<void> each_key(std::int64_t first, const std::function<void(const PoolKey&)>& see) = 0;
   /// `count` of them from `first` on. Fault ledger_refused: there is no such key.
   virtual Result<std::vector<PoolKey>> pool_keys(std::int64_t first, std::int64_t count) = 0;
   /// What digests are salted with: no two ledgers' digests of one key are equal.
@@ -251,8 +256,31 @@ class Ledger {
   virtual Result<AuditReport> verify_audit() = 0;
 };
 
-/// Of one row's values. `salt` is the ledger's.
-PoolDigests pool_digests(std::string_view salt, const std::vector<std::string>& values);
+/// Digests of rows' values, one after the other. `salt` is the ledger's. Wipes what it was given at its end.
+class PoolDigester {
+ public:
+  explicit PoolDigester(std::string_view salt);
+  PoolDigester(PoolDigester&&) = default;
+  ~PoolDigester();
+  Sha256 row(std::span<const std::string_view> values);
+  Sha256 name(std::string_view first_field);
+  struct Trace {
+    std::uint32_t column = 0;  // from 1; 0: all behind the first field together
+    std::uint64_t digest = 0;
+  };
+  /// Of the fields behind the first, but for `shared` columns (from 1): one of all together, and one of each that has at
+  /// least 16 bytes. A shorter one alone could be found by trying them all; together they say no more than `row` does.
+  std::vector<Trace> traces(std::span<const std::string_view> values, const std::vector<std::uint32_t>& shared);
+
+ private:
+  Sha256 finish();
+  Bytes text_;  // begins with the salt
+  std::size_t salt_bytes_;
+};
+/// All of them, of one row.
+PoolDigests pool_digests(std::string_view salt, const std::vector<std::string>& values,
+                         const std::vector<std::uint32_t>& shared = {});
+Bytes encode_traces(const std::vector<PoolDigester::Trace>&);
 
 /// For tests that stop the process at every durable write: called just before and just after each commit and head write
 /// ("before commit", "after commit", "before head", "after head").

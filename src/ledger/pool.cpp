@@ -13,6 +13,12 @@ namespace {
 // What reads a board's key back after a reset; a board that only says "Provisioned" has proved nothing.
 constexpr std::array<std::string_view, 3> key_evidence_methods{"read-back", "nvs-read", "framed-digest"};
 
+// A field of 16 hexadecimal digits cannot be found again by trying; a PIN can.
+constexpr std::size_t shortest_traced_field = 16;
+// An import's indexes grow in random order: with SQLite's 2 MB each row of a million reads and spills pages.
+constexpr std::string_view large_cache = "PRAGMA cache_size = -262144", usual_cache = "PRAGMA cache_size = -2000";
+constexpr std::size_t large_import = 10'000;
+
 Bytes blob(const Sha256& digest) { return {digest.begin(), digest.end()}; }
 
 void append_sized(Bytes& out, std::string_view text) {
@@ -20,7 +26,12 @@ void append_sized(Bytes& out, std::string_view text) {
   append(out, as_bytes(text));
 }
 
+void read_digest(ByteView from, Sha256& to) {
+  if (from.size() == to.size()) std::copy(from.begin(), from.end(), to.begin());
+}
+
 KeyState state_named(std::string_view name) {
+  if (name == name_of(KeyState::available)) return KeyState::available;  // nearly all of a large pool
   for (KeyState state : {KeyState::reserved, KeyState::exposed, KeyState::written, KeyState::verified, KeyState::quarantined,
                          KeyState::retired})
     if (name_of(state) == name) return state;
@@ -29,25 +40,94 @@ KeyState state_named(std::string_view name) {
 
 }  // namespace
 
-PoolDigests pool_digests(std::string_view salt, const std::vector<std::string>& values) {
-  Bytes text;
-  append_sized(text, salt);
-  for (const std::string& value : values) append_sized(text, value);
-  PoolDigests out;
-  out.row = sha256_of(text);
-  Bytes name;
-  append_sized(name, salt);
-  append_sized(name, "name");
-  append_sized(name, values.empty() ? std::string_view{} : std::string_view{values.front()});
-  out.name = sha256_of(name);
-  wipe(text);
-  wipe(name);
+PoolDigester::PoolDigester(std::string_view salt) {
+  text_.reserve(4096);
+  append_sized(text_, salt);
+  salt_bytes_ = text_.size();
+}
+
+PoolDigester::~PoolDigester() {
+  text_.resize(text_.capacity());
+  wipe(text_);
+}
+
+Sha256 PoolDigester::finish() {
+  Sha256 out = sha256_of(text_);
+  text_.resize(salt_bytes_);
   return out;
+}
+
+Sha256 PoolDigester::row(std::span<const std::string_view> values) {
+  for (std::string_view value : values) append_sized(text_, value);
+  return finish();
+}
+
+Sha256 PoolDigester::name(std::string_view first_field) {
+  append_sized(text_, "name");
+  append_sized(text_, first_field);
+  return finish();
+}
+
+std::vector<PoolDigester::Trace> PoolDigester::traces(std::span<const std::string_view> values,
+                                                      const std::vector<std::uint32_t>& shared) {
+  std::vector<Trace> out;
+  auto is_shared = [&](std::uint32_t column) { return std::find(shared.begin(), shared.end(), column) != shared.end(); };
+  auto add = [&](std::uint32_t column) {
+    Sha256 digest = finish();
+    Trace trace{column, 0};
+    std::memcpy(&trace.digest, digest.data(), sizeof trace.digest);
+    out.push_back(trace);
+  };
+  append_sized(text_, "fields");
+  bool any = false;
+  for (std::uint32_t column = 2; column <= values.size(); ++column) {
+    if (is_shared(column)) continue;
+    put_u32(text_, column);
+    append_sized(text_, values[column - 1]);
+    any = true;
+  }
+  if (!any) {
+    text_.resize(salt_bytes_);
+    return out;
+  }
+  add(0);
+  for (std::uint32_t column = 2; column <= values.size(); ++column) {
+    if (is_shared(column) || values[column - 1].size() < shortest_traced_field) continue;
+    append_sized(text_, "field");
+    put_u32(text_, column);
+    append_sized(text_, values[column - 1]);
+    add(column);
+  }
+  return out;
+}
+
+Bytes encode_traces(const std::vector<PoolDigester::Trace>& traces) {
+  Bytes out;
+  out.reserve(traces.size() * sizeof(std::uint64_t));
+  for (const PoolDigester::Trace& trace : traces) {
+    put_u32(out, static_cast<std::uint32_t>(trace.digest));
+    put_u32(out, static_cast<std::uint32_t>(trace.digest >> 32));
+  }
+  return out;
+}
+
+PoolDigests pool_digests(std::string_view salt, const std::vector<std::string>& values, const std::vector<std::uint32_t>& shared) {
+  PoolDigester digester{salt};
+  std::vector<std::string_view> views{values.begin(), values.end()};
+  return {digester.row(views), digester.name(views.empty() ? std::string_view{} : views.front()),
+          encode_traces(digester.traces(views, shared))};
 }
 
 // ---- import
 
 Result<std::int64_t> Store::import_keys(const std::vector<PoolImport>& rows, std::string_view source) {
+  struct Cache {
+    Database* db;
+    ~Cache() {
+      if (db) static_cast<void>(db->run(usual_cache));
+    }
+  } cache{rows.size() < large_import ? nullptr : &db_};
+  if (cache.db) TRY(db_.run(large_cache));
   TRY(Change change, Change::begin(*this));
   TRY(auto first, db_.number("SELECT 1 + coalesce(max(number), 0) FROM pool_key"));
   // One row of the chain vouches for all of them: their digests in order, and which did not begin AVAILABLE.
@@ -56,6 +136,7 @@ Result<std::int64_t> Store::import_keys(const std::vector<PoolImport>& rows, std
   for (std::size_t i = 0; i < rows.size(); ++i) {
     append(digests, rows[i].digests.row);
     append(digests, rows[i].digests.name);
+    append(digests, rows[i].digests.traces);
     if (rows[i].suspected) suspected.push_back(first + static_cast<std::int64_t>(i));
     if (rows[i].state == KeyState::available) continue;
     others.push_back({first + static_cast<std::int64_t>(i), name_of(rows[i].state), rows[i].device});
@@ -68,9 +149,10 @@ Result<std::int64_t> Store::import_keys(const std::vector<PoolImport>& rows, std
                               {"suspected", std::move(suspected)},
                               {"source", escape_controls(source)}}));
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    auto kept = db_.run("INSERT INTO pool_key(number, row_sha256, name_sha256, state, device, audit) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                        {first + static_cast<std::int64_t>(i), blob(rows[i].digests.row), blob(rows[i].digests.name),
-                         name_of(rows[i].state), rows[i].device, audit});
+    auto kept = db_.run("INSERT INTO pool_key(number, row_sha256, name_sha256, traces, state, device, audit) "
+                        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                        {first + static_cast<std::int64_t>(i), ByteView{rows[i].digests.row}, ByteView{rows[i].digests.name},
+                         rows[i].digests.traces, name_of(rows[i].state), rows[i].device, audit});
     if (!kept && kept.error().code == Code::ledger_refused)
       return fail(refused("a key of this import is in the pool already", fmt::format("the import's key {}", i + 1),
                           "Nothing was imported"));
@@ -84,15 +166,15 @@ Result<std::int64_t> Store::import_keys(const std::vector<PoolImport>& rows, std
 
 Result<std::vector<PoolKey>> Store::keys_where(std::string_view condition, std::initializer_list<Arg> args) {
   std::vector<PoolKey> out;
-  TRY(db_.each(fmt::format("SELECT number, state, pool_key.device, time, row_sha256, name_sha256, event, audit.device FROM pool_key "
+  TRY(db_.each(fmt::format("SELECT number, state, pool_key.device, time, row_sha256, name_sha256, event, audit.device, traces FROM pool_key "
                            "JOIN audit ON seq = pool_key.audit {} ORDER BY number",
                            condition),
                args, [&](const Row& row) {
                  PoolKey key{row.integer(0), state_named(row.text(1)), row.text(2), row.text(3), {}, {}};
                  if (row.text(6) == "key_released") key.freed_from = row.text(7);
-                 Bytes whole = row.blob(4), name = row.blob(5);
-                 if (whole.size() == key.digests.row.size()) std::copy(whole.begin(), whole.end(), key.digests.row.begin());
-                 if (name.size() == key.digests.name.size()) std::copy(name.begin(), name.end(), key.digests.name.begin());
+                 read_digest(row.bytes(4), key.digests.row);
+                 read_digest(row.bytes(5), key.digests.name);
+                 key.digests.traces = row.blob(8);
                  out.push_back(std::move(key));
                }));
   return out;
@@ -246,6 +328,29 @@ Result<std::vector<PoolKey>> Store::pool_keys(std::int64_t first, std::int64_t c
   TRY(std::vector<PoolKey> found, keys_where("WHERE number >= ?1 AND number < ?1 + ?2", {first, count}));
   if (std::cmp_not_equal(found.size(), count)) return fail(refused(fmt::format("the pool has no key {}", first)));
   return found;
+}
+
+Result<void> Store::each_key(std::int64_t first, const std::function<void(const PoolKey&)>& see) {
+  PoolKey key;
+  Result<void> asked = ok();
+  TRY(db_.each("SELECT number, state, device, audit, row_sha256, name_sha256, traces FROM pool_key WHERE number >= ?1 ORDER BY number",
+               {first}, [&](const Row& row) {
+                 if (!asked) return;
+                 key.number = row.integer(0);
+                 key.state = state_named(row.view(1));
+                 key.device = row.view(2);
+                 key.when.clear();
+                 if (key.state != KeyState::available) {
+                   auto see_time = [&](const Row& said) { key.when = said.view(0); };
+                   asked = db_.each("SELECT time FROM audit WHERE seq = ?1", {row.integer(3)}, see_time);
+                 }
+                 read_digest(row.bytes(4), key.digests.row);
+                 read_digest(row.bytes(5), key.digests.name);
+                 ByteView traces = row.bytes(6);
+                 key.digests.traces.assign(traces.begin(), traces.end());
+                 if (asked) see(key);
+               }));
+  return asked;
 }
 
 Result<std::vector<PoolKey>> Store::pool() { return keys_where("", {}); }

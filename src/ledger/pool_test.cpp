@@ -152,9 +152,10 @@ TEST(PoolAudit, NamesWhatWasWrittenPastIt) {
   };
   for (const Case& one : {Case{"UPDATE pool_key SET state = 'AVAILABLE', device = '', board = NULL WHERE number = 1", "key 1 was changed"},
                           Case{"UPDATE pool_key SET row_sha256 = zeroblob(32) WHERE number = 3", "another SHA-256"},
+                          Case{"UPDATE pool_key SET traces = zeroblob(8) WHERE number = 3", "another SHA-256"},
                           Case{"DELETE FROM pool_key WHERE number = 2", "key 2 is missing"},
                           Case{"DELETE FROM pool_key WHERE number = 3", "missing"},
-                          Case{"INSERT INTO pool_key VALUES (4, randomblob(32), randomblob(32), 'AVAILABLE', '', NULL, 2)",
+                          Case{"INSERT INTO pool_key VALUES (4, randomblob(32), randomblob(32), zeroblob(8), 'AVAILABLE', '', NULL, 2)",
                                "key 4 is in no audit row"}}) {
     TestFolder folder;
     TestClock clock;

@@ -93,7 +93,7 @@ Result<std::optional<Replay::Finding>> Replay::compare_pool(Database& db) const 
   auto skip_empty = [&] {
     while (batch < imports_.size() && expected >= imports_[batch].first + imports_[batch].count) end_batch();
   };
-  TRY(db.each("SELECT number, row_sha256, name_sha256, state, device, coalesce(board, ''), audit FROM pool_key ORDER BY number", {},
+  TRY(db.each("SELECT number, row_sha256, name_sha256, state, device, coalesce(board, ''), audit, traces FROM pool_key ORDER BY number", {},
               [&](const Row& row) {
                 std::int64_t number = row.integer(0);
                 skip_empty();
@@ -107,6 +107,7 @@ Result<std::optional<Replay::Finding>> Replay::compare_pool(Database& db) const 
                 ++expected;
                 append(digests, row.blob(1));
                 append(digests, row.blob(2));
+                append(digests, row.blob(7));
                 auto told = keys_.find(number);
                 Key want = told != keys_.end() ? told->second
                                                : Key{"AVAILABLE", "", "", batch < imports_.size() ? imports_[batch].row : 0};

@@ -11,7 +11,8 @@ namespace espmint {
 namespace {
 
 // The rules are written twice on purpose: the transitions refuse with a sentence for a person, these refuse whoever
-// writes past them. Every row that changes names the audit row that says so (`audit`), so no change goes without one.
+// writes past them. A pool's rules are chains of OR: for an IN, SQLite builds a table anew for every row of an import, which
+// takes as long as all the rest. Every row that changes names the audit row that says so (`audit`), so no change goes without one.
 constexpr std::string_view schema = R"sql(
 CREATE TABLE meta(
   key   TEXT PRIMARY KEY,
@@ -93,16 +94,19 @@ CREATE TABLE pool_key(
   number      INTEGER PRIMARY KEY,
   row_sha256  BLOB NOT NULL UNIQUE CHECK(length(row_sha256) = 32),
   name_sha256 BLOB NOT NULL UNIQUE CHECK(length(name_sha256) = 32),
-  state       TEXT NOT NULL CHECK(state IN ('AVAILABLE', 'RESERVED', 'EXPOSED', 'WRITTEN', 'VERIFIED', 'QUARANTINED', 'RETIRED')),
+  traces      BLOB NOT NULL CHECK(length(traces) % 8 = 0),
+  state       TEXT NOT NULL CHECK(state = 'AVAILABLE' OR state = 'RESERVED' OR state = 'EXPOSED' OR state = 'WRITTEN'
+                                  OR state = 'VERIFIED' OR state = 'QUARANTINED' OR state = 'RETIRED'),
   device      TEXT NOT NULL DEFAULT '',
   board       INTEGER REFERENCES board(number),
   audit       INTEGER NOT NULL REFERENCES audit(seq),
   CHECK(state <> 'AVAILABLE' OR (device = '' AND board IS NULL)),
-  CHECK(state NOT IN ('RESERVED', 'EXPOSED', 'WRITTEN') OR device <> '')
+  CHECK(device <> '' OR NOT (state = 'RESERVED' OR state = 'EXPOSED' OR state = 'WRITTEN'))
 ) STRICT;
 CREATE INDEX pool_key_device ON pool_key(device) WHERE device <> '';
 CREATE INDEX pool_key_reserved ON pool_key(number) WHERE state = 'RESERVED';
-CREATE UNIQUE INDEX pool_key_one_open ON pool_key(device) WHERE device <> '' AND state IN ('RESERVED', 'EXPOSED', 'WRITTEN', 'VERIFIED');
+CREATE UNIQUE INDEX pool_key_one_open ON pool_key(device) WHERE device <> ''
+  AND (state = 'RESERVED' OR state = 'EXPOSED' OR state = 'WRITTEN' OR state = 'VERIFIED');
 
 CREATE TABLE run(
   number             INTEGER PRIMARY KEY,
@@ -195,6 +199,7 @@ CREATE TRIGGER intent_is_settled_once BEFORE UPDATE ON intent
 CREATE TRIGGER pool_key_stays BEFORE DELETE ON pool_key BEGIN SELECT RAISE(ABORT, 'a key is never forgotten'); END;
 CREATE TRIGGER pool_key_is_itself BEFORE UPDATE ON pool_key
   WHEN NEW.number <> OLD.number OR NEW.row_sha256 <> OLD.row_sha256 OR NEW.name_sha256 <> OLD.name_sha256
+    OR NEW.traces <> OLD.traces
   BEGIN SELECT RAISE(ABORT, 'what a key is, is written once'); END;
 CREATE TRIGGER pool_key_never_returns BEFORE UPDATE ON pool_key
   WHEN NOT ((OLD.state = 'AVAILABLE' AND NEW.state IN ('RESERVED', 'RETIRED', 'QUARANTINED'))

@@ -79,13 +79,22 @@ Bytes Row::blob(int column) const {
   const auto* data = static_cast<const std::uint8_t*>(sqlite3_column_blob(statement_, column));
   return data ? Bytes(data, data + sqlite3_column_bytes(statement_, column)) : Bytes{};
 }
+std::string_view Row::view(int column) const {
+  const auto* data = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
+  return data ? std::string_view{data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))} : std::string_view{};
+}
+ByteView Row::bytes(int column) const {
+  const auto* data = static_cast<const std::uint8_t*>(sqlite3_column_blob(statement_, column));
+  return data ? ByteView{data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))} : ByteView{};
+}
 
 void Database::Close::operator()(sqlite3* handle) const { sqlite3_close_v2(handle); }
 void Database::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 
 Result<Database> Database::open(const std::filesystem::path& path, Mode mode) {
   sqlite3* handle = nullptr;
-  int flags = SQLITE_OPEN_EXRESCODE |
+  // No locks of SQLite's own: a value of this type belongs to one thread at a time.
+  int flags = SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOMUTEX |
               (mode == Mode::read_write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
   std::string name = path.empty() ? ":memory:" : std::filesystem::absolute(path).string();
   if (mode == Mode::frozen) {

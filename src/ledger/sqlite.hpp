@@ -37,6 +37,7 @@ class Arg {
   Arg(const std::string& value) : Arg(std::string_view{value}) {}                                      // NOLINT
   Arg(const char* value) : Arg(std::string_view{value}) {}                                             // NOLINT
   Arg(const Bytes& value) : kind_(Kind::blob), bytes_(value) {}                                        // NOLINT
+  Arg(ByteView value) : kind_(Kind::blob), bytes_(value) {}                                            // NOLINT
   template <typename T>
   Arg(const std::optional<T>& value) : Arg(nullptr) {  // NOLINT
     if (value) *this = Arg(*value);
@@ -59,6 +60,9 @@ class Row {
   [[nodiscard]] double real(int column) const;
   [[nodiscard]] std::string text(int column) const;  // also of numbers; empty for NULL
   [[nodiscard]] Bytes blob(int column) const;
+  // The same without a copy; they end with the row.
+  [[nodiscard]] std::string_view view(int column) const;
+  [[nodiscard]] ByteView bytes(int column) const;
   /// A digest kept as hex; all zero when the text is no such digest.
   template <std::size_t N>
   [[nodiscard]] std::array<std::uint8_t, N> digest(int column) const {

@@ -101,6 +101,7 @@ class Store final : public Ledger {
   Result<std::optional<PoolKey>> key_with_name(const Sha256& name) override;
   Result<std::vector<PoolKey>> keys_of(const std::string& device_id) override;
   Result<std::vector<PoolKey>> pool() override;
+  Result<void> each_key(std::int64_t first, const std::function<void(const PoolKey&)>& see) override;
   Result<std::vector<PoolKey>> pool_keys(std::int64_t first, std::int64_t count) override;
   [[nodiscard]] const std::string& salt() const override { return id_; }
   Result<std::vector<DeviceRecord>> devices() override;
