@@ -386,8 +386,12 @@ Result<void> KeyFile::obey_marks(Judged& judged) {
     if (row.mark == KeyMark::ours) {
       KeyMarkText mark = mark_text(row_text(row), row, csv_.delimiter);
       device = mark.device;
-      // What a crash of ours left: RESERVED for the board that it was freed from.
-      if (mark.state == name_of(KeyState::reserved) && !key.freed_from.empty() && key.freed_from == device) continue;
+      // What a crash of ours left: nothing of that reservation was sent, or the ledger would not have freed it.
+      TRY(bool ours, mark.state == name_of(KeyState::reserved) ? ledger_->was_reserved(key.number, device, mark.time)
+                                                               : Result<bool>{false});
+      if (ours) continue;
+      TRY(std::vector<PoolKey> has, ledger_->keys_of(device));
+      if (!has.empty()) device.clear();  // nobody knows which of the two it holds
     }
     tell(report_.warnings,
          fmt::format("row {} is marked as used, not by this ledger: key {} is quarantined", row.line, key.number));

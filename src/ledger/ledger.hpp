@@ -127,7 +127,6 @@ struct PoolKey {
   std::string device;  // whose it is, from RESERVED on; empty: nobody's, or nobody knows
   std::string when;    // UTC of the last transition
   PoolDigests digests;
-  std::string freed_from;  // AVAILABLE again: whose it was RESERVED for last
 };
 
 /// A row to import, with what its mark said of it.
@@ -240,11 +239,14 @@ class Ledger {
   /// The key that a device holds or may hold, with the one RESERVED for it; of several the newest number.
   virtual Result<std::vector<PoolKey>> keys_of(const std::string& device_id) = 0;
   virtual Result<std::vector<PoolKey>> pool() = 0;  // all of them, by number
-  /// Each key from `first` on, by number, without copies: `see` may not call the ledger. Of AVAILABLE keys `when` and
-  /// `freed_from` are left empty.
+  /// Each key from `first` on, by number, without copies: `see` may not call the ledger. Of AVAILABLE keys `when` is
+  /// left empty.
   virtual Result<void> each_key(std::int64_t first, const std::function<void(const PoolKey&)>& see) = 0;
   /// `count` of them from `first` on. Fault ledger_refused: there is no such key.
   virtual Result<std::vector<PoolKey>> pool_keys(std::int64_t first, std::int64_t count) = 0;
+  /// Whether this ledger itself reserved the key for the device at that moment (UTC, as `when`). A mark that says so of
+  /// another moment is of a ledger that this one is an old copy of.
+  virtual Result<bool> was_reserved(std::int64_t number, const std::string& device, std::string_view when) = 0;
   /// What digests are salted with: no two ledgers' digests of one key are equal.
   [[nodiscard]] virtual const std::string& salt() const = 0;
 

@@ -166,15 +166,14 @@ Result<std::int64_t> Store::import_keys(const std::vector<PoolImport>& rows, std
 
 Result<std::vector<PoolKey>> Store::keys_where(std::string_view condition, std::initializer_list<Arg> args) {
   std::vector<PoolKey> out;
-  TRY(db_.each(fmt::format("SELECT number, state, pool_key.device, time, row_sha256, name_sha256, event, audit.device, traces FROM pool_key "
+  TRY(db_.each(fmt::format("SELECT number, state, pool_key.device, time, row_sha256, name_sha256, traces FROM pool_key "
                            "JOIN audit ON seq = pool_key.audit {} ORDER BY number",
                            condition),
                args, [&](const Row& row) {
-                 PoolKey key{row.integer(0), state_named(row.text(1)), row.text(2), row.text(3), {}, {}};
-                 if (row.text(6) == "key_released") key.freed_from = row.text(7);
+                 PoolKey key{row.integer(0), state_named(row.text(1)), row.text(2), row.text(3), {}};
                  read_digest(row.bytes(4), key.digests.row);
                  read_digest(row.bytes(5), key.digests.name);
-                 key.digests.traces = row.blob(8);
+                 key.digests.traces = row.blob(6);
                  out.push_back(std::move(key));
                }));
   return out;
@@ -318,6 +317,13 @@ Result<std::optional<PoolKey>> Store::key_with_row(const Sha256& row) {
 Result<std::optional<PoolKey>> Store::key_with_name(const Sha256& name) {
   TRY(std::vector<PoolKey> found, keys_where("WHERE name_sha256 = ?1", {blob(name)}));
   return found.empty() ? std::optional<PoolKey>{} : std::move(found.front());
+}
+
+Result<bool> Store::was_reserved(std::int64_t number, const std::string& device, std::string_view when) {
+  TRY(auto times, db_.number("SELECT count(*) FROM audit WHERE event = 'key_reserved' AND device = ?2 AND time = ?3 "
+                             "AND json_extract(detail, '$.key') = ?1",
+                             {number, device, when}));
+  return times > 0;
 }
 
 Result<std::vector<PoolKey>> Store::keys_of(const std::string& device_id) {

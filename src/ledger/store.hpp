@@ -99,6 +99,7 @@ class Store final : public Ledger {
   Result<void> retire_key(std::int64_t number, std::string_view by, std::string_view why) override;
   Result<std::optional<PoolKey>> key_with_row(const Sha256& row) override;
   Result<std::optional<PoolKey>> key_with_name(const Sha256& name) override;
+  Result<bool> was_reserved(std::int64_t number, const std::string& device, std::string_view when) override;
   Result<std::vector<PoolKey>> keys_of(const std::string& device_id) override;
   Result<std::vector<PoolKey>> pool() override;
   Result<void> each_key(std::int64_t first, const std::function<void(const PoolKey&)>& see) override;

@@ -110,7 +110,7 @@ Task<Result<void>> BoardRun::admit_key() {
       TRY(station.ledger.release_key(*next, "its row could not be marked"));
       return fail(std::move(marked.error()));
     }
-    return PoolKey{*next, KeyState::reserved, id, {}, {}, {}};
+    return PoolKey{*next, KeyState::reserved, id, {}, {}};
   };
   CO_TRY(PoolKey reserved, co_await on_pool(station_.ledger_pool, std::move(reserve)));
   key_ = std::move(reserved);
