@@ -1,5 +1,7 @@
 #include "sim/slip.hpp"
 
+#include <algorithm>
+
 namespace espmint::sim {
 namespace {
 constexpr std::uint8_t end = 0xc0, escape = 0xdb, escaped_end = 0xdc, escaped_escape = 0xdd;
@@ -34,6 +36,15 @@ SlipReader::Taken SlipReader::take(ByteView bytes) {
       buffer_.clear();
       return {i, Event::began};
     }
+    if (!dropping_ && !escaped_) {
+      std::size_t plain = i;
+      while (plain < bytes.size() && bytes[plain] != end && bytes[plain] != escape) ++plain;
+      plain = std::min(plain, i + limit_ + 1 - std::min(limit_ + 1, buffer_.size()));
+      buffer_.insert(buffer_.end(), bytes.begin() + static_cast<std::ptrdiff_t>(i), bytes.begin() + static_cast<std::ptrdiff_t>(plain));
+      i = plain;
+      if (buffer_.size() > limit_) dropping_ = true;
+      if (i == bytes.size()) break;
+    }
     std::uint8_t byte = bytes[i++];
     if (byte == end) {
       inside_ = false;
@@ -48,8 +59,6 @@ SlipReader::Taken SlipReader::take(ByteView bytes) {
       else dropping_ = true;
     } else if (byte == escape) {
       escaped_ = true;
-    } else {
-      buffer_.push_back(byte);
     }
     if (buffer_.size() > limit_) dropping_ = true;
   }

@@ -21,15 +21,19 @@ class TappedPort final : public Port {
     tap_.garble(into.first(count));
     co_return count;
   }
-  Task<Result<void>> write(ByteView whole, Instant deadline) override {
-    Bytes bytes{whole.begin(), whole.end()};
-    tap_.garble(bytes);
+  Task<Result<void>> write(ByteView bytes, Instant deadline) override {
+    Bytes garbled;
+    if (tap_.garbles()) {
+      garbled.assign(bytes.begin(), bytes.end());
+      tap_.garble(garbled);
+      bytes = garbled;
+    }
     auto cut = tap_.on_write(next_->name(), bytes);
     if (!cut) co_return co_await next_->write(bytes, deadline);
     const std::size_t before = std::min(*cut, bytes.size());
-    if (before > 0) CO_TRY(co_await next_->write(ByteView{bytes}.first(before), deadline));
+    if (before > 0) CO_TRY(co_await next_->write(bytes.first(before), deadline));
     tap_.when_cut(next_->name());
-    co_return co_await next_->write(ByteView{bytes}.subspan(before), deadline);
+    co_return co_await next_->write(bytes.subspan(before), deadline);
   }
   Task<Result<void>> set_baud(Baud baud) override { return next_->set_baud(baud); }
   Task<Result<void>> set_dtr(bool on) override { return next_->set_dtr(on); }
@@ -71,10 +75,6 @@ StubLibrary stubs_there() {
   return out;
 }
 
-WriteFormat format_of(const Plan& plan, const StubLibrary& stubs) {
-  return WriteFormat::of(stubs.empty() ? Speaker::rom : Speaker::stub, *plan.chip);
-}
-
 Task<> prepare_all(FirmwarePreparer& firmware, WriteFormat format, std::uint32_t flash_size) {
   auto ready = co_await firmware.for_board(format, flash_size);
   if (!ready) throw std::runtime_error(describe(ready.error()));
@@ -110,6 +110,7 @@ class Bench::Tap final : public WireTap {
     return bench_.tap ? bench_.tap->on_write(slot, bytes) : std::nullopt;
   }
   void when_cut(const std::string& slot) override { bench_.tap->when_cut(slot); }
+  [[nodiscard]] bool garbles() const override { return bench_.garble != nullptr; }
   void garble(ByteSpan bytes) override {
     if (bench_.garble) bench_.garble(bytes);
   }
@@ -119,7 +120,7 @@ class Bench::Tap final : public WireTap {
 };
 
 Workshop::Workshop(const BenchKeys& keys, bool identity)
-    : pool(make_inline_pool()), plan(lean_plan(keys.app, 8_KiB)), stubs(stubs_there()), firmware(plan, *pool) {
+    : pool(make_inline_pool()), plan(lean_plan(keys.app, 4_KiB)), stubs(stubs_there()), firmware(plan, *pool) {
   if (!identity) plan.identity.reset();
   std::string name = fs::temp_directory_path() / "espmint-workshop-XXXXXX";
   folder = mkdtemp(name.data());
@@ -127,7 +128,8 @@ Workshop::Workshop(const BenchKeys& keys, bool identity)
   auto made = LocalCa::init(folder, "Bench CA", loop.wall());
   if (!made) throw std::runtime_error(describe(made.error()));
   ca.emplace(std::move(*made));
-  loop.run(prepare_all(firmware, format_of(plan, stubs), workshop_flash));
+  loop.run(prepare_all(firmware, WriteFormat::of(Speaker::stub, *plan.chip), workshop_flash));
+  loop.run(prepare_all(firmware, WriteFormat::of(Speaker::rom, *plan.chip), workshop_flash));
 }
 
 Workshop::~Workshop() {

@@ -57,6 +57,7 @@ class WireTap {
   virtual std::optional<std::size_t> on_write(const std::string& slot, ByteView) = 0;
   virtual void when_cut(const std::string& slot) = 0;
   /// What passes may be changed, in both directions.
+  [[nodiscard]] virtual bool garbles() const { return false; }
   virtual void garble(ByteSpan) {}
 };
 

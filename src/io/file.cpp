@@ -211,7 +211,11 @@ Result<Bytes> read_file(const fs::path& path, ByteCount limit) {
 
 Result<void> read_parts(const fs::path& path, ByteCount limit, const std::function<bool(ByteView)>& see) {
   TRY(Readable file, open_to_read(path, limit));
-  Bytes part(static_cast<std::size_t>(1_MiB));
+  Bytes part(static_cast<std::size_t>(std::clamp<std::uint64_t>(file.bytes + 1, 4_KiB, 1_MiB)));
+  struct Wipe {
+    Bytes& part;
+    ~Wipe() { wipe(part); }
+  } at_the_end{part};
   std::uint64_t seen = 0;
   for (bool more = true; more;) {
     const ssize_t count = ::read(file.handle.get(), part.data(), part.size());
@@ -222,7 +226,6 @@ Result<void> read_parts(const fs::path& path, ByteCount limit, const std::functi
     if (seen > limit) return fail(too_large(path, limit));
     more = see(ByteView{part}.first(static_cast<std::size_t>(count)));
   }
-  wipe(part);
   return ok();
 }
 

@@ -346,6 +346,7 @@ void live(const Story& story, std::size_t n, World& world, const fs::path& folde
     Bench bench{Seed{story.seed * 16 + n}, folder, {story.app, {}, handshake_of(story)}, &workshop};
     bench.loop.shift_wall(between_lives * static_cast<std::int64_t>(n));
     Shop shop{story, life, world, disk, bench};
+    bench.options.use_stub = bench.options.use_stub && story.stub;
     LineOptions options;
     options.ports = shop.names();
     bench.run(options, shop.work(), longest_life);

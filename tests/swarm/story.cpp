@@ -20,7 +20,7 @@ Moment draw_moment(Dice& dice) {
 }
 
 Stop draw_stop(Dice& dice) {
-  switch (dice.roll(5)) {
+  switch (dice.roll(7)) {
     case 0: return {Stop::At::point, dice.roll(dice.one_of(2) ? 400 : 4000)};
     case 1: return {Stop::At::secret, dice.roll(80), 1 + dice.roll(latest_board)};
     case 2: return {};
@@ -91,6 +91,7 @@ Story draw_story(std::uint64_t seed) {
   out.seed = seed;
   out.app = apps[dice.roll(apps.size())];
   out.automatic = dice.one_of(2);
+  out.stub = dice.one_of(3);
   out.identity = dice.one_of(8);
   out.slots = 1 + dice.roll(3);
   for (std::size_t n = 0, count = 4 + dice.roll(most_boards - 3); n < count; ++n)
@@ -119,7 +120,7 @@ Story draw_story(std::uint64_t seed) {
 }
 
 std::string tell(const Story& story) {
-  std::string out = fmt::format("{}{} on {} slots, {} boards, {} keys{}{}{}{}\n", story.app, story.automatic ? ", to be found out," : "", story.slots, story.boards.size(), story.keys,
+  std::string out = fmt::format("{}{}{} on {} slots, {} boards, {} keys{}{}{}{}\n", story.app, story.stub ? " by the stub" : "", story.automatic ? ", to be found out," : "", story.slots, story.boards.size(), story.keys,
                                 story.identity ? ", with an identity" : "", story.old_marks ? ", a file that an earlier script marked" : "",
                                 story.lose_one_of ? fmt::format(", one byte of {} lost", story.lose_one_of) : "",
                                 story.garble_one_of ? fmt::format(", one byte of {} garbled", story.garble_one_of) : "");
