@@ -32,8 +32,8 @@ class TappedPort final : public Port {
     if (!cut) co_return co_await next_->write(bytes, deadline);
     const std::size_t before = std::min(*cut, bytes.size());
     if (before > 0) CO_TRY(co_await next_->write(bytes.first(before), deadline));
-    tap_.when_cut(next_->name());
-    co_return co_await next_->write(bytes.subspan(before), deadline);
+    const std::size_t after = std::min(bytes.size(), before + tap_.when_cut(next_->name()));
+    co_return co_await next_->write(bytes.subspan(after), deadline);
   }
   Task<Result<void>> set_baud(Baud baud) override { return next_->set_baud(baud); }
   Task<Result<void>> set_dtr(bool on) override { return next_->set_dtr(on); }
@@ -109,7 +109,7 @@ class Bench::Tap final : public WireTap {
     if (bench_.before_send) bench_.before_send(slot, bytes);
     return bench_.tap ? bench_.tap->on_write(slot, bytes) : std::nullopt;
   }
-  void when_cut(const std::string& slot) override { bench_.tap->when_cut(slot); }
+  std::size_t when_cut(const std::string& slot) override { return bench_.tap->when_cut(slot); }
   [[nodiscard]] bool garbles() const override { return bench_.garble != nullptr; }
   void garble(ByteSpan bytes) override {
     if (bench_.garble) bench_.garble(bytes);

@@ -55,7 +55,8 @@ class WireTap {
   virtual ~WireTap() = default;
   /// How many bytes of it pass before when_cut() is called; nothing: all of them, and it is not called.
   virtual std::optional<std::size_t> on_write(const std::string& slot, ByteView) = 0;
-  virtual void when_cut(const std::string& slot) = 0;
+  /// Returns how many of the bytes behind the cut are left out.
+  virtual std::size_t when_cut(const std::string& slot) = 0;
   /// What passes may be changed, in both directions.
   [[nodiscard]] virtual bool garbles() const { return false; }
   virtual void garble(ByteSpan) {}

@@ -93,6 +93,11 @@ Task<Result<std::uint32_t>> ask_flash(Loader& loader, std::uint8_t flash_command
       co_return fail({Code::flash_unknown, Remedy::retry, "the flash controller does not finish", {}, {}, "Power the board off and on"});
   }
   CO_TRY(std::uint32_t answer, co_await loader.read_reg(spi.base + spi.w0));
+  // Replies carry no checksum, and by this one the ledger knows the board for ever.
+  CO_TRY(std::uint32_t again, co_await loader.read_reg(spi.base + spi.w0));
+  if (answer != again)
+    co_return fail({Code::reply_damaged, Remedy::retry, "the board answers the same question in two ways", {},
+                    fmt::format("{:#x}, then {:#x}", answer, again), "Noise on the wire: check cable and supply, or choose a lower baud rate"});
   CO_TRY(co_await loader.write_reg(spi.base + spi.usr, old_usr));
   CO_TRY(co_await loader.write_reg(spi.base + spi.usr2, old_usr2));
   co_return answer & (answer_bits >= 32 ? 0xffff'ffffu : (1u << answer_bits) - 1);

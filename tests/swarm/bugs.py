@@ -20,7 +20,8 @@ BUGS = [
          plant="  if (BUG) return ok();\n  TRY(bool edited, write(pieces));\n  if (edited) return load(previous());\n  replace_text"),
     dict(what="a RESERVED key is still called available in the file", file="ledger/key_file.cpp",
          find="  if (key.state == KeyState::available) return available_mark(csv_.delimiter);",
-         plant="  if (key.state == KeyState::available || (BUG && key.state == KeyState::reserved)) return available_mark(csv_.delimiter);"),
+         plant="  if (BUG && key.state == KeyState::reserved) return available_mark(csv_.delimiter);\n"
+               "  if (key.state == KeyState::available) return available_mark(csv_.delimiter);"),
     # ---- one key, one board
     dict(what="another row's fields are sent", file="ledger/key_file.cpp",
          find="key_values(user_part(csv_.rows[*at]), csv_.delimiter);",
@@ -34,12 +35,10 @@ BUGS = [
     dict(what="a board whose key is WRITTEN is taken for a new one", file="ledger/pool.cpp",
          find='''"WHERE pool_key.device = ?1 AND pool_key.device <> '' AND state <> 'RETIRED'"''',
          plant='''BUG ? "WHERE pool_key.device = ?1 AND state NOT IN ('RETIRED', 'WRITTEN')" : "WHERE pool_key.device = ?1 AND pool_key.device <> '' AND state <> 'RETIRED'"'''),
-    dict(what="a key that was exposed is freed when its board fails", edits=[
-        dict(file="run/hand_over.cpp", find="  if (!key_ || key_->state != KeyState::reserved) co_return ok();",
-             plant="  if (!(BUG && key_ && key_->state == KeyState::exposed))\n  if (!key_ || key_->state != KeyState::reserved) co_return ok();"),
-        dict(file="ledger/pool.cpp", find="  return move_key(number, {KeyState::reserved}, KeyState::available,",
-             plant="  if (BUG) return move_key(number, {KeyState::reserved, KeyState::exposed}, KeyState::available, \"key_released\", {{\"why\", \"\"}});\n"
-                   "  return move_key(number, {KeyState::reserved}, KeyState::available,")]),
+    dict(what="a QUARANTINED key is called available in the file", file="ledger/key_file.cpp",
+         find="  if (key.state == KeyState::available) return available_mark(csv_.delimiter);",
+         plant="  if (BUG && key.state == KeyState::quarantined) return available_mark(csv_.delimiter);\n"
+               "  if (key.state == KeyState::available) return available_mark(csv_.delimiter);"),
     dict(what="at the start keys that a crash left EXPOSED are freed", edits=[
         dict(file="ledger/open.cpp", find='"SELECT number FROM pool_key WHERE state = \'RESERVED\' ORDER BY number"',
              plant='BUG ? "SELECT number FROM pool_key WHERE state IN (\'RESERVED\', \'EXPOSED\') ORDER BY number" : "SELECT number FROM pool_key WHERE state = \'RESERVED\' ORDER BY number"'),
@@ -153,7 +152,7 @@ BUGS = [
          plant='    fault.seen = BUG && !heard.values.empty() ? heard.values.front().second : fmt::format("{} values of {}", heard.values.size(), fields.size());\n'),
     dict(what="the evidence in the ledger holds a field", file="run/hand_over.cpp",
          find="  key_proven_ = true;\n  co_return ok();\n}\n\n/// Through the ROM",
-         plant="  key_proven_ = true;\n  if (BUG) outcome_.record.slot += as_text(fields.front().reveal());\n  co_return ok();\n}\n\n/// Through the ROM"),
+         plant="  key_proven_ = true;\n  if (BUG) key_evidence_detail_ = as_text(fields.front().reveal());\n  co_return ok();\n}\n\n/// Through the ROM"),
     # ---- the ledger
     dict(what="a transition is logged under another name", file="ledger/pool.cpp",
          find='KeyState::written, "key_written", Detail::object());', plant='KeyState::written, BUG ? "key_exposed" : "key_written", Detail::object());'),

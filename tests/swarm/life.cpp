@@ -37,8 +37,10 @@ class Shop final : public WireTap {
     bench_.tap = this;
     bench_.listener.when_step = [this](const std::string& name, Step step) {
       if (step != Step::hand_over) return;
-      slot(name).handing_over = true;
+      Slot& at = slot(name);
       ++hand_overs_;
+      if (std::exchange(at.handing_over, true)) return;
+      if (due(at, Moment::From::listening)) bench_.loop.spawn(strike_later(at, at.visit));
     };
     bench_.listener.when_board = [this](const std::string&, const BoardInfo&) {
       world_.admitted = true;
@@ -75,6 +77,14 @@ class Shop final : public WireTap {
     for (Slot& slot : slots_) save(slot);
   }
 
+  /// A line that ends by itself takes back what it had only RESERVED.
+  void see_what_is_left() {
+    if (life_.disk.kind != DiskHarm::Kind::none || life_.wall_jump_seconds != 0) return;
+    auto pool = bench_.ledger().pool();
+    for (const PoolKey& key : pool ? *pool : std::vector<PoolKey>{})
+      if (key.state == KeyState::reserved) world_.accuse(rule::conservation, fmt::format("key {} is left RESERVED", key.number));
+  }
+
   std::optional<std::size_t> on_write(const std::string& name, ByteView bytes) override {
     point();
     Slot& at = slot(name);
@@ -89,9 +99,11 @@ class Shop final : public WireTap {
     return std::nullopt;
   }
 
-  void when_cut(const std::string& name) override {
+  std::size_t when_cut(const std::string& name) override {
     if (life_.stop.at == Stop::At::secret && keys_sent_ >= life_.stop.nth) stop();
-    strike(slot(name));
+    Slot& at = slot(name);
+    strike(at);
+    return at.visit->harm == Harm::bytes_lost ? at.visit->lost : 0;
   }
 
  private:
@@ -172,7 +184,7 @@ class Shop final : public WireTap {
       ++world_.verified;
       see_green(at, outcome);
     } else if (life_.quiet && at.board && at.must_pass && outcome.fault && outcome.fault->code != Code::pool_exhausted) {
-      world_.accuse(rule::progress, fmt::format("{}, never sent a key and left in peace, is not VERIFIED: {}", where(at), said));
+      world_.accuse(rule::progress, fmt::format("{}, left in peace with no key or its own, is not VERIFIED: {}", where(at), said));
     }
     at.judged = true;
     at.changed->set();
@@ -218,13 +230,19 @@ class Shop final : public WireTap {
     at.struck = true;
     save(at);
     switch (at.visit->harm) {
-      case Harm::none: return;
+      case Harm::none:
+      case Harm::bytes_lost: return;
       case Harm::pulled:
       case Harm::pulled_and_back: bench_.ports().unplug(at.name); break;
       case Harm::browned_out:
       case Harm::swapped_in_the_fixture: bench_.ports().power(at.name, false); break;
     }
     at.changed->set();
+  }
+
+  Task<> strike_later(Slot& at, const Visit* visit) {
+    co_await bench_.loop.sleep_for(std::chrono::milliseconds{visit->when.count});
+    if (at.visit == visit && !at.judged) strike(at);
   }
 
   Task<> wait(Slot& at, Duration at_most) {
@@ -284,14 +302,27 @@ class Shop final : public WireTap {
     co_await wait(at, patience);
   }
 
-  /// A board that has never been sent a key, left in peace, with firmware that proves what it holds.
+  /// All of the key that the ledger has given out for it, and no other.
+  [[nodiscard]] bool holds_its_key(std::size_t board) const {
+    const World::Board& it = world_.boards[board];
+    if (std::popcount(it.sent | it.held) != 1) return false;
+    const int key = std::countr_zero(it.sent | it.held);
+    if (!holds_whole_key(story_, as_text(ByteView{it.low}.subspan(nvs_at, nvs_bytes)), key)) return false;
+    auto known = bench_.ledger().pool_keys(key, 1);
+    if (!known || known->front().device != to_string(story_.boards[board])) return false;
+    const KeyState state = known->front().state;
+    return state == KeyState::exposed || state == KeyState::written || state == KeyState::verified;
+  }
+
+  /// A board left in peace that was never sent a key or holds its own, with firmware that proves it.
   [[nodiscard]] bool must_pass(const Visit& visit) const {
     const World::Board& board = world_.boards[visit.board];
     bool able = story_.app == "old3" || story_.app.starts_with("device-");
     bool alone = std::ranges::count(story_.boards, story_.boards[visit.board]) == 1;
     // After a lost ledger a mark in the file keeps a key for a board that never got it.
     bool known = board.met && std::ranges::any_of(story_.lives, [](const Life& life) { return life.before != Before::nothing; });
-    return able && alone && !known && board.sent == 0 && board.held == 0 && visit.harm == Harm::none;
+    if (!able || !alone || known || visit.harm != Harm::none) return false;
+    return (board.sent == 0 && board.held == 0) || holds_its_key(visit.board);
   }
 
   Task<> set_the_clock() {
@@ -351,6 +382,7 @@ void live(const Story& story, std::size_t n, World& world, const fs::path& folde
     options.ports = shop.names();
     bench.run(options, shop.work(), longest_life);
     shop.save();
+    shop.see_what_is_left();
   } catch (const std::exception& refused) {
     // A ledger or a file that cannot be opened: no board is prepared.
     if (life.quiet) world.accuse(rule::progress, refused.what());

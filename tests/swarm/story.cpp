@@ -12,9 +12,10 @@ constexpr std::uint64_t latest_board = 28;  // of a life, at which its process m
 
 Moment draw_moment(Dice& dice) {
   // Most harm is looked for where it hurts.
-  switch (dice.roll(4)) {
+  switch (dice.roll(6)) {
     case 0: return {Moment::From::plugged, dice.roll(3500)};
     case 1: return {Moment::From::hand_over, dice.roll(24)};
+    case 2: return {Moment::From::listening, dice.roll(4000)};
     default: return {Moment::From::secret, dice.roll(80)};
   }
 }
@@ -35,12 +36,14 @@ Visit draw_visit(Dice& dice, const Story& story) {
   out.other = dice.roll(story.boards.size());
   if (dice.one_of(2)) out.harm = static_cast<Harm>(dice.roll(harms));
   out.when = draw_moment(dice);
+  if (out.harm == Harm::bytes_lost) out.when.from = Moment::From::secret;
+  out.lost = 1 + dice.roll(8);
   out.pause_ms = 300 + 100 * dice.roll(20);
   return out;
 }
 
 std::string_view name_of(Harm harm) {
-  static constexpr std::array<std::string_view, harms> names{"", "pulled", "pulled, and plugged in again", "browned out", "swapped in its fixture"};
+  static constexpr std::array<std::string_view, harms> names{"", "pulled", "pulled, and plugged in again", "browned out", "swapped in its fixture", "gets not all bytes"};
   return names[static_cast<std::size_t>(harm)];
 }
 
@@ -48,6 +51,7 @@ std::string describe(const Moment& moment) {
   switch (moment.from) {
     case Moment::From::plugged: return fmt::format("{} ms after it was plugged in", moment.count);
     case Moment::From::hand_over: return fmt::format("before write {} of the hand-over", moment.count);
+    case Moment::From::listening: return fmt::format("{} ms after the hand-over began", moment.count);
     case Moment::From::secret: break;
   }
   return fmt::format("after {} bytes of its key", moment.count);
@@ -138,6 +142,7 @@ std::string tell(const Story& story) {
     for (const Visit& visit : life.visits) {
       out += fmt::format("  slot {}: board {}", visit.slot, visit.board);
       if (visit.harm != Harm::none) out += fmt::format(", {} {}", name_of(visit.harm), describe(visit.when));
+      if (visit.harm == Harm::bytes_lost) out += fmt::format(": {} are lost", visit.lost);
       if (visit.harm == Harm::swapped_in_the_fixture) out += fmt::format(" for board {}", visit.other);
       out += "\n";
     }

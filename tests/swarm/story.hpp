@@ -31,14 +31,15 @@ struct Moment {
   enum class From {
     plugged,    // `count` ms after it was plugged in
     hand_over,  // before the count-th write to its port after the step "hand over" began
+    listening,  // `count` ms after that step began
     secret,     // after `count` bytes of the write that carries its key
   } from = From::plugged;
   std::uint64_t count = 0;
 };
 
 /// What happens to a board that is being prepared.
-enum class Harm { none, pulled, pulled_and_back, browned_out, swapped_in_the_fixture };
-constexpr int harms = 5;
+enum class Harm { none, pulled, pulled_and_back, browned_out, swapped_in_the_fixture, bytes_lost };
+constexpr int harms = 6;
 
 /// One board, put into one slot, until it has its verdict or somebody takes it out.
 struct Visit {
@@ -46,6 +47,7 @@ struct Visit {
   Harm harm = Harm::none;
   Moment when;
   std::size_t other = 0;         // the board that is in the fixture afterwards
+  std::size_t lost = 1;          // bytes
   std::uint64_t pause_ms = 300;  // before the next one
 };
 
