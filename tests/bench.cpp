@@ -51,7 +51,7 @@ class TappedPort final : public Port {
 
 constexpr std::uint32_t workshop_flash = 2 * 1024 * 1024;
 
-Plan lean_plan(const std::string& app, ByteCount app_bytes = 32_KiB) {
+Plan lean_plan(const std::string& app, ByteCount app_bytes = 32_KiB, const PlanOptions& with = {}) {
   sim::FirmwareOptions options;
   options.app_bytes = app_bytes;
   options.bootloader_bytes = app_bytes / 4;
@@ -64,7 +64,7 @@ Plan lean_plan(const std::string& app, ByteCount app_bytes = 32_KiB) {
   Recipe recipe = default_recipe();
   recipe.product = "thermostat";
   if (!app.empty()) recipe.keys.emplace();
-  return *make_plan(recipe, std::move(*set));
+  return *make_plan(recipe, std::move(*set), with);
 }
 
 /// The stub is data that set-up fetches; without it the ROM's own path is tested.
@@ -120,8 +120,7 @@ class Bench::Tap final : public WireTap {
 };
 
 Workshop::Workshop(const BenchKeys& keys, bool identity)
-    : pool(make_inline_pool()), plan(lean_plan(keys.app, 4_KiB)), stubs(stubs_there()), firmware(plan, *pool) {
-  if (!identity) plan.identity.reset();
+    : pool(make_inline_pool()), plan(lean_plan(keys.app, 4_KiB, {identity ? "storage" : ""})), stubs(stubs_there()), firmware(plan, *pool) {
   std::string name = fs::temp_directory_path() / "espmint-workshop-XXXXXX";
   folder = mkdtemp(name.data());
   VirtualLoop loop;

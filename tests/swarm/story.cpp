@@ -8,7 +8,7 @@
 namespace espmint::swarm {
 namespace {
 
-constexpr std::uint64_t latest_board = 28;  // of a life, at which its process may stop
+constexpr std::uint64_t latest_board = 20;  // of a life, at which its process may stop
 
 Moment draw_moment(Dice& dice) {
   // Most harm is looked for where it hurts.
@@ -96,7 +96,7 @@ Story draw_story(std::uint64_t seed) {
   out.app = apps[dice.roll(apps.size())];
   out.automatic = dice.one_of(2);
   out.stub = dice.one_of(3);
-  out.identity = dice.one_of(8);
+  out.identity = dice.one_of(12);
   out.slots = 1 + dice.roll(3);
   for (std::size_t n = 0, count = 4 + dice.roll(most_boards - 3); n < count; ++n)
     out.boards.push_back(Mac{{0x24, 0xd7, 0xeb, 1, 0, static_cast<std::uint8_t>(n + 1)}});
@@ -111,7 +111,7 @@ Story draw_story(std::uint64_t seed) {
     life.stop = draw_stop(dice);
     life.stop.power_cut = life.stop.at != Stop::At::never && dice.one_of(2);
     if (dice.one_of(6)) life.disk = {static_cast<DiskHarm::Kind>(1 + dice.roll(disk_harms - 1)), 1 + dice.roll(300), dice.one_of(2)};
-    if (n > 0 && dice.one_of(6)) life.before = dice.one_of(2) ? Before::ledger_of_before : Before::no_ledger;
+    if (n > 0 && dice.one_of(5)) life.before = !dice.one_of(3) ? Before::ledger_of_before : Before::no_ledger;
     if (dice.one_of(5)) life.wall_jump_seconds = static_cast<int>(dice.roll(7200)) - 3600;
     life.second_station = dice.one_of(5);
     out.lives.push_back(std::move(life));
