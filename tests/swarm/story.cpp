@@ -84,7 +84,8 @@ std::uint64_t Dice::roll(std::uint64_t sides) {
 }
 
 std::string secret_of(const Story& story, int key, int field) {
-  return fmt::format("{:04x}k{:02}f{}{}", story.seed & 0xffff, key, field, secret_mark);
+  // Its number twice: no single garbled byte makes another key of it.
+  return fmt::format("{:04x}k{:02}f{}k{:02}{}", story.seed & 0xffff, key, field, key, secret_mark);
 }
 
 Story draw_story(std::uint64_t seed) {

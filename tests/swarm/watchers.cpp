@@ -66,8 +66,8 @@ std::optional<Violation> watch_pool(const Story& story, const World& world, cons
 std::uint64_t keys_in(const Story& story, std::string_view text) {
   std::uint64_t out = 0;
   for (std::size_t at = text.find(secret_mark); at != std::string_view::npos; at = text.find(secret_mark, at + 1)) {
-    // "4711k03f1-0123456789ab": the mark stands behind nine characters.
-    constexpr std::size_t before = 9;
+    // "4711k03f1k03-0123456789ab": the mark stands behind twelve characters.
+    constexpr std::size_t before = 12;
     if (at < before) continue;
     std::string_view field = text.substr(at - before, before + secret_mark.size());
     for (int key = 1; key <= story.keys; ++key)
