@@ -397,6 +397,40 @@ TEST(FramedLine, LocksABoardThatIsProvenWhereTheRecipeWants) {
   }
 }
 
+Task<> swap_in_the_fixture(Bench& bench, Duration after) {
+  co_await bench.loop.sleep_for(after);
+  bench.ports().power("a", false);
+  co_await bench.loop.sleep_for(400ms);
+  bench.ports().replace("a", Mac{{0x24, 0xd7, 0xeb, 7, 7, 7}}, true);  // with the same firmware, and no key
+  bench.ports().power("a", true);
+}
+
+TEST(KeyLine, ABoardThatStartsLateIsNotTakenForTheOneThatWasReset) {
+  for (auto after = 0ms; after < 500ms; after += 10ms) {
+    Bench bench{Seed{77}, {}, {"device-line", pool_text()}};
+    bench.plug_in("a");
+    bool once = false;
+    bench.listener.when_step = [&](const std::string&, Step step) {
+      if (step == Step::hand_over && !std::exchange(once, true)) bench.loop.spawn(swap_in_the_fixture(bench, after));
+    };
+    std::map<int, std::set<std::string>> sent_to;
+    bench.before_send = [&](const std::string&, ByteView bytes) {
+      for (int key = 1; key <= keys_in_the_pool; ++key)
+        if (as_text(bytes).find(secret(key, 1)) != std::string_view::npos)
+          sent_to[key].insert(to_string(bench.ports().board("a").mac()));
+    };
+    LineOptions options;
+    options.ports = {"a"};
+    options.count = 1;
+    bench.run(options, 2min);
+    for (const auto& [key, boards] : sent_to) EXPECT_EQ(boards.size(), 1u) << after.count() << " ms: key " << key;
+    if (sent_to.contains(1)) {
+      EXPECT_EQ(bench.ledger().pool()->front().device, *sent_to[1].begin()) << after.count() << " ms";
+    }
+    expect_rules(bench);
+  }
+}
+
 TEST(FramedLine, AsksAgainForWhatWasDamagedAndNeverTakesAnotherKey) {
   for (std::uint32_t seed = 1; seed <= 20; ++seed) {
     Bench bench{Seed{600 + seed}, {}, framed()};

@@ -384,6 +384,7 @@ Task<Result<Greeting>> listen(Port& port, Clock& clock, const LineDialect& diale
     for (std::uint8_t byte : chunk.first(count)) {
       std::optional<HeardLine> heard = ear.hear(byte);
       if (!heard) continue;
+      if (heard->kind == LineKind::banner && !greeting.first_banner) greeting.first_banner = clock.now();
       if (heard->kind == LineKind::banner || heard->kind == LineKind::prompt || heard->kind == LineKind::done) {
         forget(greeting);
         greeting.kind = heard->kind == LineKind::prompt ? Kind::prompt

@@ -70,6 +70,7 @@ struct Greeting {
   std::string boot_log;            // the last 4 KiB; printable ASCII and newlines; values, dumps and long tokens masked
   bool bootloader_talked = false;  // ROM or bootloader printed, the application not a word
   std::optional<BoardHello> hello{};
+  std::optional<Instant> first_banner{};  // when the first of `boots` had come
 };
 /// Listens, and sends nothing, until a prompt, a HELLO frame, or `done` and `expected_values` values (or
 /// values_patience passed), or the deadline. A banner or another `done` starts the values anew: values of two boots

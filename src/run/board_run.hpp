@@ -67,6 +67,7 @@ class BoardRun {
   Task<Result<void>> admit_key();
   Task<Result<void>> hand_over_key();
   Task<Result<Greeting>> listen_on(const LineDialect&, std::size_t values, Instant until);
+  [[nodiscard]] bool started_late(const Greeting&, Instant reset);
   Task<Result<Greeting>> hear_application(std::size_t values, std::chrono::seconds patience);
   Task<Result<void>> deliver_key(const std::vector<Secret>& fields);
   Task<Result<void>> judge_key(const Greeting&, const std::vector<Secret>& fields);
@@ -119,6 +120,7 @@ class BoardRun {
   Baud baud_;
   bool use_stub_;
   bool vanishes_;                  // the port goes with the board's resets: seen at the last one
+  Duration usual_start_{};         // from the last reset to the ROM's banner
   int absences_ = 0;               // since the board was identified
   bool long_absence_ = false;      // one of them longer than the reset explains
   Duration usual_absence_{};       // the last after which the same board was identified

@@ -16,6 +16,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr auto longest_start = 250ms;  // from EN high to the ROM's banner, with a slow adapter; no hand swaps boards in less
+constexpr auto start_jitter = 200ms;
+
 /// After a reset firmware that speaks `framed` says HELLO by itself; one that does not is asked after this time.
 constexpr Duration hail_after = 3s;
 
@@ -126,14 +129,25 @@ Task<Result<Greeting>> BoardRun::listen_on(const LineDialect& dialect, std::size
   }
 }
 
+/// A ROM prints its banner within a tenth of a second of its reset. One that comes later may be another board's, put into
+/// the fixture right behind our reset; a board that is as late each time has a slow reset line.
+bool BoardRun::started_late(const Greeting& heard, Instant reset) {
+  if (vanishes_ || !heard.first_banner) return false;
+  const Duration took = *heard.first_banner - reset - port_.latency();
+  const Duration explained = std::max<Duration>(longest_start, usual_start_ + start_jitter);
+  usual_start_ = took;
+  return took > explained;
+}
+
 /// Identified anew, reset into the application, and what that says first.
 Task<Result<Greeting>> BoardRun::hear_application(std::size_t values, std::chrono::seconds patience) {
   const KeysPlan& keys = *station_.plan.keys;
   CO_TRY(co_await connect_and_identify());
   CO_TRY(co_await port_.set_baud(Baud{keys.baud}));
   CO_TRY(co_await start_application(Baud{keys.baud}));
+  const Instant reset = station_.clock.now();
   LineDialect dialect = dialect_of(keys);
-  const Instant deadline = station_.clock.now() + patience;
+  const Instant deadline = reset + patience;
   // Old firmware keeps a question of the framed dialect as its key: none is asked unless the recipe says so, or another
   // board with this very firmware has spoken it.
   const bool hails =
@@ -142,6 +156,7 @@ Task<Result<Greeting>> BoardRun::hear_application(std::size_t values, std::chron
   const bool framed_only = keys.handshake == Handshake::framed;
   if (framed_only) values = 0;
   CO_TRY(Greeting heard, co_await listen_on(dialect, values, until));
+  if (started_late(heard, reset)) co_return fail(restarted());
   // Framed firmware may log such a word too; then a HELLO is not far.
   const bool lines = heard.kind == Greeting::Kind::prompt || heard.kind == Greeting::Kind::provisioned;
   while (framed_only && heard.kind != Greeting::Kind::framed && lines && station_.clock.now() < until) {

@@ -31,6 +31,7 @@ class Shop final : public WireTap {
       options.faults.seed = story.seed * 8 + n;
       options.faults.lose_one_of = life.quiet ? 0 : story.lose_one_of;
       options.faults.garble_one_of = life.quiet ? 0 : story.garble_one_of;
+      if (story.vanishes) options.native_usb.away = 300ms;
       bench_.plug_in(slots_[n].name, options, ByteSpan{world.sockets[n]});
       bench_.ports().unplug(slots_[n].name);
     }
@@ -235,9 +236,15 @@ class Shop final : public WireTap {
       case Harm::pulled:
       case Harm::pulled_and_back: bench_.ports().unplug(at.name); break;
       case Harm::browned_out:
-      case Harm::swapped_in_the_fixture: bench_.ports().power(at.name, false); break;
+      case Harm::swapped_in_the_fixture: cut_supply(at); break;
     }
     at.changed->set();
+  }
+
+  /// Without an adapter the port goes with the supply.
+  void cut_supply(Slot& at) {
+    if (story_.vanishes) bench_.ports().unplug(at.name);
+    else bench_.ports().power(at.name, false);
   }
 
   Task<> strike_later(Slot& at, const Visit* visit) {
@@ -288,8 +295,8 @@ class Shop final : public WireTap {
   /// Harm's second half.
   Task<> undo(Slot& at, const Visit& visit) {
     if (visit.harm == Harm::pulled) co_return;
-    co_await bench_.loop.sleep_for(400ms);
-    if (visit.harm == Harm::pulled_and_back) bench_.ports().plug(at.name);
+    // Ports that vanish by themselves: no hand is as fast (docs/decisions/0006).
+    co_await bench_.loop.sleep_for(story_.vanishes ? 1500ms : 400ms);
     if (visit.harm == Harm::swapped_in_the_fixture && is_free(visit.other)) {
       save(at);
       world_.boards[visit.other].met = true;
@@ -298,6 +305,7 @@ class Shop final : public WireTap {
       load(at, visit.other);
     }
     bench_.ports().power(at.name, true);
+    bench_.ports().plug(at.name);
     at.judged = false;
     co_await wait(at, patience);
   }

@@ -97,6 +97,7 @@ Story draw_story(std::uint64_t seed) {
   out.app = apps[dice.roll(apps.size())];
   out.automatic = dice.one_of(2);
   out.stub = dice.one_of(3);
+  out.vanishes = dice.one_of(6);
   out.identity = dice.one_of(12);
   out.slots = 1 + dice.roll(3);
   for (std::size_t n = 0, count = 4 + dice.roll(most_boards - 3); n < count; ++n)
@@ -125,7 +126,8 @@ Story draw_story(std::uint64_t seed) {
 }
 
 std::string tell(const Story& story) {
-  std::string out = fmt::format("{}{}{} on {} slots, {} boards, {} keys{}{}{}{}\n", story.app, story.stub ? " by the stub" : "", story.automatic ? ", to be found out," : "", story.slots, story.boards.size(), story.keys,
+  std::string out = fmt::format("{}{}{}{} on {} slots, {} boards, {} keys{}{}{}{}\n", story.app, story.stub ? " by the stub" : "",
+                                story.vanishes ? " on USB of its own" : "", story.automatic ? ", to be found out," : "", story.slots, story.boards.size(), story.keys,
                                 story.identity ? ", with an identity" : "", story.old_marks ? ", a file that an earlier script marked" : "",
                                 story.lose_one_of ? fmt::format(", one byte of {} lost", story.lose_one_of) : "",
                                 story.garble_one_of ? fmt::format(", one byte of {} garbled", story.garble_one_of) : "");
@@ -187,6 +189,7 @@ std::vector<Story> smaller_stories(const Story& story) {
   }
   if (story.lose_one_of != 0) with([](Story& less) { less.lose_one_of = 0; });
   if (story.garble_one_of != 0) with([](Story& less) { less.garble_one_of = 0; });
+  if (story.vanishes) with([](Story& less) { less.vanishes = false; });
   if (story.old_marks) with([](Story& less) { less.old_marks = false; });
   if (story.identity) with([](Story& less) { less.identity = false; });
   return out;

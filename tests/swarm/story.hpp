@@ -89,6 +89,7 @@ struct Story {
   std::string app;               // what the boards' firmware does
   bool automatic = false;        // the station finds out which dialect it speaks; else it is told
   bool stub = false;             // boards are flashed through the stub; else by the ROM
+  bool vanishes = false;         // boards have USB of their own: their ports go with every reset and come back
   bool identity = false;         // besides the key
   std::size_t slots = 1;
   std::vector<Mac> boards;       // two may have one MAC
