@@ -105,8 +105,8 @@ Result<void> take_selftest(Section& section, KeysPlan& keys) {
     return fail(section.wrong(node->source(), "keys.selftest is a table of limits: { vbat_mv = [3000, 3600] }"));
   std::vector<SelftestLimit>& limits = keys.selftest.emplace();
   for (const auto& [name, value] : *table) {
-    auto wrong = [&, key = name.str()](std::string_view what) {
-      return fail(section.wrong(value.source(), fmt::format("keys.selftest.{} {}", key, what)));
+    auto wrong = [&section, source = value.source(), key = name.str()](std::string_view what) {
+      return fail(section.wrong(source, fmt::format("keys.selftest.{} {}", key, what)));
     };
     if (name.str().empty() || name.str().size() > longest_selftest_name)
       return fail(section.wrong(

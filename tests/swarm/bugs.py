@@ -63,8 +63,6 @@ BUGS = [
          plant="      if (!BUG) left_the_prompt |=\n          heard->kind"),
     dict(what="a second banner while the firmware starts is not minded", file="run/hand_over.cpp",
          find="  if (heard.boots > 1) co_return fail(restarted());", plant="  if (heard.boots > 1 && !BUG) co_return fail(restarted());"),
-    dict(what="a banner that comes late is not minded", file="run/hand_over.cpp",
-         find="  return took > explained;", plant="  return took > explained && !BUG;"),
     # ---- honest green
     dict(what="\"Provisioned\" alone is proof", file="run/hand_over.cpp",
          find="  CO_TRY(co_await deliver_key(fields));\n",

@@ -221,6 +221,13 @@ class Shop final : public WireTap {
     at.board = board;
   }
 
+  /// A board that comes with the firmware on it, and no key.
+  void flash_before(std::size_t board, std::size_t like) {
+    auto& low = world_.boards[board].low;
+    low = world_.boards[like].low;
+    std::fill_n(low.begin() + nvs_at, nvs_bytes, std::uint8_t{0xff});
+  }
+
   [[nodiscard]] bool is_free(std::size_t board) const {
     return std::ranges::none_of(slots_, [board](const Slot& slot) { return slot.board == board; });
   }
@@ -299,6 +306,7 @@ class Shop final : public WireTap {
     co_await bench_.loop.sleep_for(story_.vanishes ? 1500ms : 400ms);
     if (visit.harm == Harm::swapped_in_the_fixture && is_free(visit.other)) {
       save(at);
+      if (!world_.boards[visit.other].met) flash_before(visit.other, *at.board);
       world_.boards[visit.other].met = true;
       at.must_pass = false;
       bench_.ports().replace(at.name, story_.boards[visit.other], true);

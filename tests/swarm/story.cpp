@@ -15,7 +15,7 @@ Moment draw_moment(Dice& dice) {
   switch (dice.roll(6)) {
     case 0: return {Moment::From::plugged, dice.roll(3500)};
     case 1: return {Moment::From::hand_over, dice.roll(24)};
-    case 2: return {Moment::From::listening, dice.roll(4000)};
+    case 2: return {Moment::From::listening, dice.roll(dice.one_of(2) ? 600 : 4000)};
     default: return {Moment::From::secret, dice.roll(80)};
   }
 }
