@@ -438,11 +438,11 @@ TEST(FramedLine, AsksAgainForWhatWasDamagedAndNeverTakesAnotherKey) {
     int damaged = 0;
     bench.garble = [&damaged, state = seed](ByteSpan bytes) mutable {
       constexpr std::array<std::uint8_t, 4> magic{0xf5, 'E', 'M', 'K'};
-      auto frame = std::ranges::search(bytes, magic);
-      if (frame.empty()) return;
+      const auto frame = std::search(bytes.begin(), bytes.end(), magic.begin(), magic.end());
+      if (frame == bytes.end()) return;
       state = state * 1'664'525 + 1'013'904'223;
       if ((state >> 16) % 3 != 0) return;
-      *(bytes.end() - 1 - (state >> 20) % (bytes.end() - frame.begin())) ^= 0x40;
+      *(bytes.end() - 1 - (state >> 20) % (bytes.end() - frame)) ^= 0x40;
       ++damaged;
     };
     bench.plug_in("a");
