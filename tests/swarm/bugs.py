@@ -104,8 +104,6 @@ BUGS = [
          plant="          fresh.device = mark.device;\n          if (BUG && mark.state != \"VERIFIED\" && mark.state != \"QUARANTINED\") fresh.state = KeyState::available, fresh.device.clear();\n"),
     dict(what="an old ledger does not believe the file's marks", file="ledger/key_import.cpp",
          find="  TRY(obey_marks(judged));\n", plant="  if (!BUG) TRY(obey_marks(judged));\n"),
-    dict(what="a RESERVED mark that is not ours is taken for ours", file="ledger/key_import.cpp",
-         find="      if (ours) continue;\n", plant="      if (ours || (BUG && mark.state == name_of(KeyState::reserved))) continue;\n"),
     dict(what="a RESERVED mark is ours whenever it was made", file="ledger/pool.cpp",
          find="{number, device, when}));\n",
          plant="{number, device, when}));\n  if (BUG) {\n    TRY(times, db_.number(\"SELECT count(*) FROM audit WHERE event = 'key_reserved' AND device = ?2 \"\n"
