@@ -1,9 +1,5 @@
 #include "sim/board.hpp"
 
-#include <fmt/format.h>
-
-#include "sim/digest.hpp"
-
 namespace espmint::sim {
 namespace {
 
@@ -11,19 +7,16 @@ constexpr std::size_t adapter_queue = 512 + 4096;  // the adapter's buffer and t
 constexpr std::size_t usb_packet = 62;             // 64 less two status bytes
 constexpr std::size_t unread_limit = 64 * 1024;    // a host that does not read loses text, not memory
 constexpr Time en_rise = milliseconds{1};          // the capacitor on EN
-constexpr Time loop_pause = milliseconds{300};     // until the watchdog resets a chip without an application
-// A chip that takes its USB along each time must stay long enough between two resets for a host to catch it.
-constexpr Time native_loop_pause = milliseconds{2000};
-constexpr std::string_view reset_by_usb = "0x15 (USB_UART_CHIP_RESET)";
 constexpr std::size_t rom_frames = 32;
 constexpr std::uint8_t slip_end = 0xc0;
 
-// An unknown stub is taken for a current one.
-constexpr StubRow unknown_stub{"", "unknown", true, true};
-
-const ChipRow* chip_or_first(std::string_view name) {
-  const ChipRow* row = chip_row_named(name);
-  return row ? row : all_chip_rows().data();
+Chip chip_of(const BoardOptions& options) {
+  const ChipRow* row = chip_row_named(options.chip);
+  Chip chip{row ? *row : all_chip_rows().front()};
+  if (options.revision) chip.revision = *options.revision;
+  chip.crystal_mhz = options.crystal_mhz;
+  chip.security = options.security;
+  return chip;
 }
 const Preset* preset_or_first(std::string_view name) {
   const Preset* row = preset_named(name);
@@ -34,7 +27,7 @@ const Preset* preset_or_first(std::string_view name) {
 
 Board::Board(BoardOptions options, ByteSpan flash, Time now)
     : options_(std::move(options)),
-      chip_(chip_or_first(options_.chip)),
+      chip_(chip_of(options_)),
       preset_(preset_or_first(options_.preset)),
       flash_(flash),
       dice_(options_.seed ^ 0x626f'6172'64),
@@ -56,14 +49,14 @@ void Board::swap(Time now, const Mac& mac, bool keep_flash) {
   if (!keep_flash) flash_.erase(0, flash_.size());
   std::uint64_t unique = options_.seed;
   for (std::uint8_t octet : mac.octets) unique = unique * 257 + octet;
-  registers_.emplace(*chip_, mac, flash_, Dice{unique}.roll());
-  if (chip_->baud_by_rtc && options_.rtc_per_mille != 0) {
+  registers_.emplace(chip_, mac, flash_, Dice{unique}.roll(), usb_.used());
+  if (chip_.row().baud_by_rtc && options_.rtc_per_mille != 0) {
     std::int64_t cycles = 1280 * (1000 + options_.rtc_per_mille) / 1000;
     registers_->preset(0x3ff5'f06c, static_cast<std::uint32_t>(cycles << 7));
   }
   for (const RegisterValue& row : options_.registers) registers_->preset(row.address, row.value);
-  rom_.emplace(*chip_, *preset_, flash_, *registers_, dice_);
-  stub_.emplace(*chip_, *preset_, flash_, *registers_, dice_);
+  rom_.emplace(chip_, *preset_, flash_, *registers_, dice_);
+  stub_.emplace(chip_, *preset_, flash_, *registers_, dice_);
   mode_ = Mode::off;
   if (plugged_ && powered_) {
     powered_ = false;
@@ -167,7 +160,7 @@ void Board::set_lines(Time now, bool dtr, bool rts) {
   if (usb_.used() && usb_.set_lines(dtr, rts)) {
     stop_cpu(now);
     leave_bus(now);
-    cause_ = reset_by_usb;
+    cause_ = chip_.row().own_usb_reset;
     en_high_at_ = now;
     mode_ = Mode::settling;
     stage_at_ = now + en_rise;
@@ -242,7 +235,7 @@ void Board::count_from_host(Time now, std::size_t bytes) {
   if (crossed(faults.reset_at_byte)) {
     stop_cpu(now);
     leave_bus(now);
-    cause_ = chip_->power_on;
+    cause_ = chip_.row().power_on;
     mode_ = Mode::settling;
     en_high_at_ = now;
     stage_at_ = now + en_rise;
@@ -512,7 +505,7 @@ void Board::finish_step(const Step& step, Time at) {
     case Step::Kind::restart:
       stop_cpu(at);
       leave_bus(at);
-      cause_ = chip_->software;
+      cause_ = chip_.row().software;
       download_ = false;
       en_high_at_ = at;
       mode_ = Mode::starting;
@@ -528,77 +521,6 @@ void Board::finish_step(const Step& step, Time at) {
       mode_ = Mode::interpreter;
       return;
   }
-}
-
-void Board::start_program(Time at) {
-  const Upload* program = rom_->program();
-  if (!program) {
-    mode_ = Mode::hung;
-    return;
-  }
-  std::string text_digest = to_hex(digest(EVP_sha256(), program->bytes));
-  const StubRow* row = known_stub(text_digest);
-  if (!row)
-    warn(
-        fmt::format("unknown stub, text {} B with SHA-256 {}: taken for a current one", program->bytes.size(), text_digest));
-  mode_ = Mode::stub;
-  slip_.set_limit(Stub::frame_limit);
-  Work work;
-  stub_->start(row ? *row : unknown_stub, work);
-  plan(at, std::move(work));
-}
-
-void Board::run_stage(Time at) {
-  switch (mode_) {
-    case Mode::settling:  // EN has risen: straps are sampled
-      download_ = io0_low();
-      if (cause_.empty()) cause_ = chip_->power_on;
-      mode_ = Mode::starting;
-      stage_at_ = std::max(at, en_high_at_ + preset_->banner_after);
-      return;
-    case Mode::starting: {
-      slip_.set_limit(64 * 1024);
-      rom_->reset();
-      registers_->reset(download_ ? 0x0f : 0x12);
-      set_baud(115'200);
-      std::string cause = std::exchange(cause_, {});
-      if (!download_) return boot_from_flash(at, cause);
-      say(at, fmt::format("{}rst:{},boot:{}\r\n{}", chip_->banner, cause, chip_->download, chip_->waiting));
-      mode_ = Mode::booting;
-      stage_at_ = std::max(at, en_high_at_ + preset_->ready_after);
-      return;
-    }
-    case Mode::booting:
-      if (download_) {
-        mode_ = Mode::rom;
-      } else {
-        mode_ = Mode::app;
-        react(at, app_->start(at));
-      }
-      return;
-    case Mode::looping:
-      leave_bus(at);
-      en_high_at_ = at;
-      cause_ = chip_->watchdog;
-      boot_from_flash(at, std::exchange(cause_, {}));
-      return;
-    default:
-      return;
-  }
-}
-
-void Board::boot_from_flash(Time at, std::string_view cause) {
-  Boot result = boot(*chip_, flash_.view());
-  mode_ = Mode::booting;
-  say(at, fmt::format("{}rst:{},boot:{}\r\n{}", chip_->banner, cause, chip_->from_flash, result.rom_text));
-  say(at, result.log);
-  if (!result.running) {
-    mode_ = Mode::looping;
-    stage_at_ = at + std::max(preset_->boot, usb_.used() ? native_loop_pause : loop_pause);
-    return;
-  }
-  app_ = make_app_firmware(result.app_kind, options_.mac, flash_, result.partitions);
-  stage_at_ = at + preset_->boot;
 }
 
 }  // namespace espmint::sim

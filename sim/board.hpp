@@ -35,6 +35,10 @@ struct BoardOptions {
   /// Registers that differ from the chip's table: a burnt or blank eFuse.
   std::vector<RegisterValue> registers{};
   NativeUsbOptions native_usb{};
+  /// Of the chip; nothing: the usual one. Major * 100 + minor.
+  std::optional<unsigned> revision{};
+  std::uint32_t crystal_mhz = 0;  // 0: the usual one
+  Security security{};
 };
 
 class Board {
@@ -77,7 +81,7 @@ class Board {
   [[nodiscard]] unsigned departures() const { return usb_.departures(); }
   [[nodiscard]] bool has_native_usb() const { return usb_.used(); }
   [[nodiscard]] const Mac& mac() const { return options_.mac; }
-  [[nodiscard]] std::string_view chip() const { return chip_->name; }
+  [[nodiscard]] std::string_view chip() const { return chip_.row().name; }
   [[nodiscard]] const Preset& preset() const { return *preset_; }
   [[nodiscard]] std::uint64_t bytes_from_host() const { return from_host_; }
   [[nodiscard]] std::uint64_t bytes_to_host() const { return to_host_count_; }
@@ -87,6 +91,7 @@ class Board {
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
+  static constexpr Time loop_pause = milliseconds{300};  // until the watchdog resets a chip without an application
   enum class Mode { off, held, settling, starting, rom, stub, interpreter, hung, booting, app, looping };
   void move_to(Time);
   void deliver(Time until);
@@ -115,7 +120,7 @@ class Board {
   void warn(std::string text);
 
   BoardOptions options_;
-  const ChipRow* chip_;
+  Chip chip_;
   const Preset* preset_;
   NorFlash flash_;
   Dice dice_;

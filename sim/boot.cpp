@@ -4,13 +4,14 @@
 
 #include <array>
 
-#include "sim/chips.hpp"
 #include "sim/digest.hpp"
 
 namespace espmint::sim {
 namespace {
 
-constexpr std::size_t image_header = 24, segment_header = 8;
+constexpr std::size_t long_header = 24, short_header = 8, segment_header = 8;
+/// The ESP8266's images have no chip, no revisions and no digest.
+std::size_t header_bytes_of(const ChipRow& chip) { return chip.bare_rom ? short_header : long_header; }
 constexpr std::uint32_t partition_table_at = 0x8000, partition_table_bytes = 0xc00, entry_bytes = 32;
 
 /// The bootloader's log lines, coloured and stamped as it prints them.
@@ -30,15 +31,13 @@ class Log {
 
 bool segment_fits(const ChipRow& chip, std::uint32_t address, std::uint32_t size) {
   std::uint64_t end = std::uint64_t{address} + size;
-  return (address >= chip.map_data_start && end <= chip.map_data_end) ||
-         (address >= chip.map_code_start && end <= chip.map_code_end) ||
-         (address >= chip.ram_start && end <= chip.ram_end) ||
-         (address >= 0x5000'0000 && end <= 0x5000'2000);  // RTC memory
+  for (const AddressRange& range : {chip.map_data, chip.map_code, chip.ram, chip.other_ram, chip.tight_ram})
+    if (range.holds(address) && end <= range.end) return true;
+  return false;
 }
 
 bool is_mapped(const ChipRow& chip, std::uint32_t address) {
-  return (address >= chip.map_data_start && address < chip.map_data_end) ||
-         (address >= chip.map_code_start && address < chip.map_code_end);
+  return chip.map_data.holds(address) || chip.map_code.holds(address);
 }
 
 const Partition* find(const std::vector<Partition>& table, std::uint8_t type, std::uint8_t subtype) {
@@ -130,11 +129,12 @@ std::string version(unsigned full) { return fmt::format("v{}.{}", full / 100, fu
 /// What the second-stage bootloader says of a chip that is older or newer than the header allows; empty for a fitting
 /// one. Of itself it asks for the oldest only.
 /// Source: ESP-IDF, App Image Format (min_chip_rev_full, max_chip_rev_full); Chip Revision.
-std::string unfit_revision(const ChipRow& chip, ByteView header, bool is_bootloader) {
+std::string unfit_revision(const Chip& chip, ByteView header, bool is_bootloader) {
+  if (chip.row().bare_rom) return {};
   unsigned oldest = get_u16(header, 15), newest = get_u16(header, 17);
   // Before ESP-IDF 5 one byte said a major revision, on the ESP32-C3 a minor one.
   constexpr std::uint16_t esp32c3 = 5;
-  if (oldest == 0 && newest == 0) oldest = chip.image_chip_id == esp32c3 ? header[14] : header[14] * 100u;
+  if (oldest == 0 && newest == 0) oldest = chip.row().image_chip_id == esp32c3 ? header[14] : header[14] * 100u;
   if (chip.revision < oldest)
     return fmt::format("Image requires chip rev >= {}, but chip is {}", version(oldest), version(chip.revision));
   bool has_newest = newest != 0 && newest != 0xffff;
@@ -152,15 +152,17 @@ ImageCheck check_image(const ChipRow& chip, ByteView flash, std::uint32_t at, st
     return check;
   };
   std::uint64_t end = std::min<std::uint64_t>(std::uint64_t{at} + limit, flash.size());
-  if (at + image_header > end) return bad("image lies outside the flash");
-  ByteView header = flash.subspan(at, image_header);
+  std::size_t header_bytes = header_bytes_of(chip);
+  if (at + header_bytes > end) return bad("image lies outside the flash");
+  ByteView header = flash.subspan(at, header_bytes);
   if (header[0] != image_magic)
     return bad(fmt::format("image at 0x{:x} has invalid magic byte (nothing flashed here?)", at));
   if (header[1] == 0 || header[1] > 16) return bad(fmt::format("image at 0x{:x} segment count {} exceeds max 16", at, header[1]));
-  if (get_u16(header, 12) != chip.image_chip_id && get_u16(header, 12) != 0xffff)
+  bool is_long = header_bytes == long_header;
+  if (is_long && get_u16(header, 12) != chip.image_chip_id && get_u16(header, 12) != 0xffff)
     return bad(fmt::format("mismatch chip ID, expected {}, found {}", chip.image_chip_id, get_u16(header, 12)));
   check.entry = get_u32(header, 4);
-  std::uint64_t next = at + image_header;
+  std::uint64_t next = at + header_bytes;
   std::uint8_t checksum = 0xef;
   for (unsigned i = 0; i < header[1]; ++i) {
     if (next + segment_header > end) return bad(fmt::format("segment {} header lies outside its partition", i));
@@ -182,7 +184,7 @@ ImageCheck check_image(const ChipRow& chip, ByteView flash, std::uint32_t at, st
   if (flash[last] != checksum)
     return bad(fmt::format("Checksum failed. Calculated 0x{:x} read 0x{:x}", checksum, flash[last]));
   next = last + 1;
-  if (header[23] == 1) {
+  if (is_long && header[23] == 1) {
     if (next + digest_bytes > end) return bad("digest lies outside its partition");
     Bytes computed = digest(EVP_sha256(), flash.subspan(at, next - at));
     if (!std::equal(computed.begin(), computed.end(), flash.begin() + static_cast<std::ptrdiff_t>(next)))
@@ -230,36 +232,70 @@ std::optional<std::vector<Partition>> read_partition_table(ByteView flash, std::
   return std::nullopt;
 }
 
-Boot boot(const ChipRow& chip, ByteView flash) {
-  Boot result;
+namespace {
+
+/// The ROM's part: the bootloader's header, segments and checksum.
+bool boot_rom(const Chip& specimen, ByteView flash, std::string& text) {
+  const ChipRow& chip = specimen.row();
   std::uint32_t at = chip.bootloader_offset;
-  ByteView header = flash.size() >= at + image_header ? flash.subspan(at, image_header) : ByteView{};
-  if (header.empty() || header[0] != image_magic) {
+  std::size_t header_bytes = header_bytes_of(chip);
+  ByteView header = flash.size() >= at + header_bytes ? flash.subspan(at, header_bytes) : ByteView{};
+  if (header.empty() || header[0] != image_magic || specimen.security.flash_encryption) {
     std::uint32_t word = header.empty() ? 0xffff'ffff : get_u32(header, 0);
-    for (int i = 0; i < 8; ++i) result.rom_text += fmt::format("invalid header: 0x{:08x}\r\n", word);
-    return result;
+    constexpr std::uint32_t as_deciphered = 0x5bd1'e995;  // clear text read through the cipher is noise
+    if (specimen.security.flash_encryption) word ^= as_deciphered;
+    if (chip.bare_rom) text += "ets_main.c 542 \r\n";
+    for (int i = 0; i < 8 && !chip.bare_rom; ++i) text += fmt::format("invalid header: 0x{:08x}\r\n", word);
+    return false;
   }
-  result.rom_text =
-      "configsip: 0, SPIWP:0xee\r\nclk_drv:0x00,q_drv:0x00,d_drv:0x00,cs0_drv:0x00,hd_drv:0x00,wp_drv:0x00\r\n";
+  text += chip.flash_setup;
   constexpr std::array modes{"QIO", "QOUT", "DIO", "DOUT"};
-  result.rom_text += fmt::format("mode:{}, clock div:{}\r\n", header[2] < 4 ? modes[header[2]] : "DIO",
-                                 (header[3] & 0xf) == 0xf ? 1 : 2);
+  if (!chip.bare_rom)
+    text += fmt::format("mode:{}, clock div:{}\r\n", header[2] < 4 ? modes[header[2]] : "DIO",
+                        (header[3] & 0xf) == 0xf ? 1 : 2);
   std::uint32_t room = at < partition_table_at ? partition_table_at - at : 0x8000;
   ImageCheck loader = check_image(chip, flash, at, room);
   for (const ImageCheck::Segment& segment : loader.segments)
-    result.rom_text += fmt::format("load:0x{:08x},len:{}\r\n", segment.address, segment.size);
+    text += fmt::format(fmt::runtime(chip.load_format), segment.address, segment.size);
   if (!loader.fault.empty()) {
-    result.rom_text += "csum err:" + loader.fault + "\r\nets_main.c 371 \r\n";
-    return result;
+    text += "csum err:" + loader.fault + "\r\nets_main.c 371 \r\n";
+    return false;
   }
-  result.rom_text += fmt::format("entry 0x{:08x}\r\n", loader.entry);
+  if (specimen.security.secure_boot) {
+    // A sector of its own behind the image. Source: ESP-IDF, Secure Boot V2, Signature Block Format.
+    std::uint64_t block = (std::uint64_t{at} + loader.size + 0xfff) & ~std::uint64_t{0xfff};
+    bool is_signed = block + 2 <= flash.size() && flash[block] == 0xe7 && (flash[block + 1] == 2 || flash[block + 1] == 3);
+    if (!is_signed) {
+      text += "secure boot verification failed\r\n";
+      return false;
+    }
+    text += "secure boot verification succeeded\r\n";
+  }
+  text += chip.bare_rom ? fmt::format("csum 0x{:02x}\r\n", flash[at + loader.size - 1])
+                        : fmt::format("entry 0x{:08x}\r\n", loader.entry);
+  return true;
+}
+
+std::string_view flash_size_text(const ChipRow& chip, std::uint8_t code) {
+  constexpr std::array sizes{"1MB", "2MB", "4MB", "8MB", "16MB", "32MB", "64MB", "128MB"};
+  constexpr std::array old_sizes{"512KB", "256KB", "1MB", "2MB", "4MB", "2MB", "4MB", "?", "8MB", "16MB"};
+  if (chip.bare_rom) return code < old_sizes.size() ? old_sizes[code] : "?";
+  return code < sizes.size() ? sizes[code] : "?";
+}
+
+}  // namespace
+
+Boot boot(const Chip& specimen, ByteView flash) {
+  const ChipRow& chip = specimen.row();
+  Boot result;
+  if (!boot_rom(specimen, flash, result.rom_text)) return result;
+  ByteView header = flash.subspan(chip.bootloader_offset, header_bytes_of(chip));
 
   Log log;
   log.info("boot", "ESP-IDF v5.1.2 2nd stage bootloader");
-  constexpr std::array sizes{"1MB", "2MB", "4MB", "8MB", "16MB", "32MB", "64MB", "128MB"};
-  log.info("boot", fmt::format("SPI Flash Size : {}", header[3] >> 4 < 8 ? sizes[header[3] >> 4] : "?"));
-  log.info("boot", fmt::format("chip revision: {}", version(chip.revision)));
-  if (std::string unfit = unfit_revision(chip, header, true); !unfit.empty()) {
+  log.info("boot", fmt::format("SPI Flash Size : {}", flash_size_text(chip, header[3] >> 4)));
+  if (!chip.bare_rom) log.info("boot", fmt::format("chip revision: {}", version(specimen.revision)));
+  if (std::string unfit = unfit_revision(specimen, header, true); !unfit.empty()) {
     log.error("boot_comm", unfit);
     result.log = std::move(log.text);
     return result;
@@ -284,7 +320,7 @@ Boot boot(const ChipRow& chip, ByteView flash) {
   log.info("boot", "End of partition table");
   for (const Partition* slot : candidates(result.partitions, flash)) {
     ImageCheck app = check_image(chip, flash, slot->at, slot->size);
-    if (std::string unfit; app.fault.empty() && !(unfit = unfit_revision(chip, flash.subspan(slot->at, image_header), false)).empty()) {
+    if (std::string unfit; app.fault.empty() && !(unfit = unfit_revision(specimen, flash.subspan(slot->at, header_bytes_of(chip)), false)).empty()) {
       log.error("boot_comm", unfit);
       log.error("boot", fmt::format("{} app partition is not bootable", slot->subtype == 0 ? "Factory" : "OTA"));
       continue;

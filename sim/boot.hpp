@@ -29,8 +29,9 @@ struct Boot {
   std::string app_kind;  // behind app_marker; or empty
 };
 
-/// Source: ESP-IDF, Bootloader, Application Image Format, Partition Tables.
-Boot boot(const ChipRow&, ByteView flash);
+/// With flash encryption nothing that lies there in clear boots; with secure boot a bootloader without a signature block
+/// does not. No signature is verified. Source: ESP-IDF, Bootloader, Application Image Format, Partition Tables.
+Boot boot(const Chip&, ByteView flash);
 
 /// An image as the bootloader sees it: header, segments, checksum, digest.
 struct ImageCheck {

@@ -16,19 +16,28 @@ namespace espmint::sim {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr std::size_t header_bytes = 24, segment_header_bytes = 8;
+constexpr std::size_t header_bytes = 24, short_header_bytes = 8, segment_header_bytes = 8;
 
-/// Where a chip's segments go. Source: Technical Reference Manuals, memory maps; ESP-IDF's linker scripts.
+/// Where a chip's segments go. Source: Technical Reference Manuals, memory maps; ESP-IDF's linker scripts. The ESP8266
+/// as its RTOS SDK builds for it.
 struct Layout {
   std::string_view chip;
-  std::uint32_t drom, irom, dram, iram, loader_dram, loader_iram;
+  std::uint32_t drom, irom, dram, iram, loader_dram, loader_iram, loader_iram2;
   std::uint8_t frequency_code;
   std::string_view frequency;
 };
 constexpr std::array layouts{
-    Layout{"esp32", 0x3f40'0000, 0x400d'0000, 0x3ffb'0000, 0x4008'0000, 0x3fff'0030, 0x4007'8000, 0x0, "40m"},
-    Layout{"esp32c3", 0x3c00'0000, 0x4200'0000, 0x3fc8'a000, 0x4038'0000, 0x3fcd'5820, 0x403c'c710, 0xf, "80m"},
-    Layout{"esp32s3", 0x3c00'0000, 0x4200'0000, 0x3fc9'1000, 0x4037'4000, 0x3fce'3808, 0x403c'9700, 0xf, "80m"},
+    Layout{"esp32", 0x3f40'0000, 0x400d'0000, 0x3ffb'0000, 0x4008'0000, 0x3fff'0030, 0x4007'8000, 0x4008'0400, 0x0, "40m"},
+    Layout{"esp32c3", 0x3c00'0000, 0x4200'0000, 0x3fc8'a000, 0x4038'0000, 0x3fcd'5820, 0x403c'c710, 0x4038'0400, 0xf, "80m"},
+    Layout{"esp32s3", 0x3c00'0000, 0x4200'0000, 0x3fc9'1000, 0x4037'4000, 0x3fce'3808, 0x403c'9700, 0x4037'4400, 0xf, "80m"},
+    Layout{"esp32s2", 0x3f00'0000, 0x4008'0000, 0x3ffc'0000, 0x4002'4000, 0x3ffe'5000, 0x4004'a000, 0x4004'e000, 0xf, "80m"},
+    Layout{"esp32c2", 0x3c00'0000, 0x4200'0000, 0x3fca'8000, 0x4037'c000, 0x3fcd'5b70, 0x403a'eb70, 0x403a'c370, 0xf, "60m"},
+    Layout{"esp32c6", 0x42a0'0000, 0x4200'0000, 0x4080'0000, 0x4081'0000, 0x4087'5610, 0x4086'e610, 0x4086'b910, 0x0, "80m"},
+    Layout{"esp32h2", 0x42a0'0000, 0x4200'0000, 0x4080'0000, 0x4081'0000, 0x4084'5fd0, 0x4083'efd0, 0x4083'c2d0, 0xf, "48m"},
+    Layout{"esp32c5", 0x4300'0000, 0x4200'0000, 0x4080'0000, 0x4081'0000, 0x4085'55a0, 0x4084'e5a0, 0x4084'bba0, 0xf, "80m"},
+    Layout{"esp32c61", 0x4300'0000, 0x4200'0000, 0x4080'0000, 0x4081'0000, 0x4084'5670, 0x4083'e670, 0x4083'b970, 0xf, "80m"},
+    Layout{"esp32p4", 0x4200'0000, 0x4000'0000, 0x4ff4'0000, 0x4ff0'0000, 0x4ff3'3bd0, 0x4ff2'bbd0, 0x4ff2'8ed0, 0xf, "80m"},
+    Layout{"esp8266", 0x4028'0000, 0x4020'0000, 0x3ffe'8000, 0x4010'0000, 0x3ffe'8000, 0x4010'0000, 0x4010'8000, 0x0, "40m"},
 };
 
 struct Segment {
@@ -75,20 +84,28 @@ Bytes app_description(const FirmwareOptions& options, Dice& dice) {
   return out;
 }
 
+/// The size in the high half of the header's fourth byte.
+unsigned size_code_of(const ChipRow& chip, ByteCount flash_size) {
+  auto doublings = static_cast<unsigned>(std::bit_width(flash_size >> 20) - 1);
+  if (!chip.bare_rom) return doublings;  // 1 MB is 0, 2 MB is 1, 4 MB is 2
+  constexpr std::array<std::uint8_t, 5> codes{2, 3, 4, 8, 9};
+  return codes[std::min<std::size_t>(doublings, codes.size() - 1)];
+}
+
 Bytes image(const ChipRow& chip, const Layout& layout, ByteCount flash_size, const std::vector<Segment>& segments,
             std::uint32_t entry) {
-  // Size codes count 1 MB as 0, 2 MB as 1, 4 MB as 2.
-  auto size_code = static_cast<unsigned>(std::bit_width(flash_size >> 20) - 1);
   Bytes out{image_magic, static_cast<std::uint8_t>(segments.size()), 0x02,
-            static_cast<std::uint8_t>(size_code << 4 | layout.frequency_code)};
+            static_cast<std::uint8_t>(size_code_of(chip, flash_size) << 4 | layout.frequency_code)};
   put_u32(out, entry);
-  append(out, std::array<std::uint8_t, 4>{0xee, 0, 0, 0});  // no write-protect pin; default drive
-  put_u16(out, chip.image_chip_id);
-  out.push_back(0);        // oldest revision, old style
-  put_u16(out, 0);         // oldest revision
-  put_u16(out, 399);       // newest revision, 3.99
-  out.resize(header_bytes - 1, 0);
-  out.push_back(1);  // a digest follows
+  if (!chip.bare_rom) {
+    append(out, std::array<std::uint8_t, 4>{0xee, 0, 0, 0});  // no write-protect pin; default drive
+    put_u16(out, chip.image_chip_id);
+    out.push_back(0);   // oldest revision, old style
+    put_u16(out, 0);    // oldest revision
+    put_u16(out, 399);  // newest revision, 3.99
+    out.resize(header_bytes - 1, 0);
+    out.push_back(1);  // a digest follows
+  }
   std::uint8_t checksum = 0xef;
   for (const Segment& segment : segments) {
     put_u32(out, segment.address);
@@ -96,23 +113,28 @@ Bytes image(const ChipRow& chip, const Layout& layout, ByteCount flash_size, con
     append(out, segment.data);
     for (std::uint8_t byte : segment.data) checksum = static_cast<std::uint8_t>(checksum ^ byte);
   }
-  out.resize((out.size() | 15) , 0);
+  out.resize(out.size() | 15, 0);
   out.push_back(checksum);
-  append(out, digest(EVP_sha256(), out));
+  if (!chip.bare_rom) append(out, digest(EVP_sha256(), out));
   return out;
+}
+
+/// What an image is besides its segments: header, checksum, digest.
+std::size_t frame_bytes(const ChipRow& chip) {
+  return chip.bare_rom ? short_header_bytes + 16 : header_bytes + 16 + digest_bytes;
 }
 
 Bytes make_app(const FirmwareOptions& options, const ChipRow& chip, const Layout& layout) {
   Dice dice{options.seed * 2 + 1};
   std::size_t whole = (options.app_bytes + 15) / 16 * 16;
-  std::size_t data = whole - header_bytes - 4 * segment_header_bytes - 16 - digest_bytes;
+  std::size_t data = whole - frame_bytes(chip) - 4 * segment_header_bytes;
   std::size_t dram = std::min<std::size_t>(0x3000, data / 16) & ~std::size_t{3};
-  std::size_t iram = std::min<std::size_t>(0x12000, data / 8) & ~std::size_t{3};
+  std::size_t iram = std::min<std::size_t>(chip.bare_rom ? 0x6000 : 0x12000, data / 8) & ~std::size_t{3};
   std::size_t drom = (data / 6) & ~std::size_t{3};
   std::size_t irom = data - dram - iram - drom;
   std::vector<Segment> segments;
   // Mapped segments lie at the same place within 64 KiB in flash and in memory.
-  std::size_t at = header_bytes + segment_header_bytes;
+  std::size_t at = (chip.bare_rom ? short_header_bytes : header_bytes) + segment_header_bytes;
   Bytes read_only = app_description(options, dice);
   if (options.app != all_app_kinds().front().name)
     append(read_only, text_field(std::string{app_marker} + options.app, app_marker_bytes));
@@ -129,13 +151,14 @@ Bytes make_app(const FirmwareOptions& options, const ChipRow& chip, const Layout
 
 Bytes make_bootloader(const FirmwareOptions& options, const ChipRow& chip, const Layout& layout) {
   Dice dice{options.seed * 2 + 2};
-  std::size_t data = options.bootloader_bytes - header_bytes - 3 * segment_header_bytes - 16 - digest_bytes;
+  std::size_t room = 0x8000 - chip.bootloader_offset;  // up to the partition table
+  std::size_t data = std::min<std::size_t>(options.bootloader_bytes, room) - frame_bytes(chip) - 3 * segment_header_bytes;
   data &= ~std::size_t{15};
   std::size_t first = (data / 4) & ~std::size_t{3}, second = (data / 2) & ~std::size_t{3};
   std::vector<Segment> segments{{layout.loader_dram, code_like(dice, first)},
                                 {layout.loader_iram, code_like(dice, second)},
-                                {layout.iram + 0x400, code_like(dice, data - first - second)}};
-  return image(chip, layout, options.flash_size, segments, layout.iram + 0x400 + 0x2a4);
+                                {layout.loader_iram2, code_like(dice, data - first - second)}};
+  return image(chip, layout, options.flash_size, segments, layout.loader_iram2 + 0x2a4);
 }
 
 struct TableRow {
@@ -208,7 +231,11 @@ Result<Firmware> make_firmware(const FirmwareOptions& options) {
   const Layout* layout = nullptr;
   for (const Layout& row : layouts)
     if (row.chip == options.chip) layout = &row;
-  if (!chip || !layout) return fail(refused("there is no virtual " + options.chip, "esp32, esp32c3 or esp32s3"));
+  if (!chip || !layout) {
+    std::string names;
+    for (const Layout& row : layouts) names += (names.empty() ? "" : ", ") + std::string{row.chip};
+    return fail(refused("there is no virtual " + options.chip, "one of " + names));
+  }
   if (!app_kind_named(options.app)) {
     std::string names;
     for (const AppKind& kind : all_app_kinds()) names += (names.empty() ? "" : ", ") + std::string{kind.name};
@@ -216,6 +243,9 @@ Result<Firmware> make_firmware(const FirmwareOptions& options) {
   }
   if (options.app_bytes < 4_KiB || options.bootloader_bytes < 1_KiB || options.bootloader_bytes > 28_KiB)
     return fail(refused("an image of that size cannot be made", "an app from 4 KB, a bootloader from 1 to 28 KB"));
+  bool is_mappable = options.app_bytes - options.app_bytes / 6 <= chip->map_code.end - layout->irom &&
+                     options.app_bytes / 6 <= chip->map_data.end - layout->drom;
+  if (!is_mappable) return fail(refused("an " + options.chip + " cannot map that much", "a smaller app"));
   std::uint64_t factory = std::max<std::uint64_t>(1_MiB, (options.app_bytes + 0xffff) & ~std::uint64_t{0xffff});
   if (options.storage_bytes % 4096 != 0 || 0x10000 + factory + options.storage_bytes > options.flash_size)
     return fail(refused("the partitions do not fit a flash of " + show_bytes(options.flash_size), "a smaller app"));

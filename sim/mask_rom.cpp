@@ -1,19 +1,29 @@
 #include "sim/mask_rom.hpp"
 
-#include "sim/chips.hpp"
 #include "sim/slip.hpp"
 
 namespace espmint::sim {
 namespace {
 constexpr std::uint8_t bad_message = 0x05, failed = 0x06, wrong_checksum = 0x07, read_too_long = 0x0a;
-constexpr std::uint32_t true_crystal_hz = 40'000'000;
+// In Secure Download Mode nobody can ask the flash: the ROM takes it for this big until told.
+constexpr std::uint32_t untold_flash_size = 2 * 1024 * 1024;
+constexpr std::uint32_t three_byte_address = 0xff'ffff;  // the ROM sends no fourth byte to the flash
 constexpr std::uint32_t rtc_calibration = 0x3ff5'f06c, efuse_ck8m = 0x3ff5'a010;
 // The interpreter's greeting, as the ROM prints it.
 constexpr std::string_view interpreter_text =
     "flash read err, 631\r\nFalling back to built-in command interpreter.\r\nOK\r\n>";
+
+/// Its ROM erases the sectors up to the next 64 KiB twice over in its count, so that a host must ask for fewer.
+/// Source: esptool documentation, Serial Protocol, Erase Size Bug.
+std::uint32_t erased_by_esp8266(std::uint32_t at, std::uint32_t bytes) {
+  constexpr std::uint32_t sectors_in_block = NorFlash::block / NorFlash::sector;
+  std::uint32_t asked = (bytes + NorFlash::sector - 1) / NorFlash::sector;
+  std::uint32_t head = sectors_in_block - at / NorFlash::sector % sectors_in_block;
+  return (asked + std::min(asked, head)) * NorFlash::sector;
+}
 }  // namespace
 
-MaskRom::MaskRom(const ChipRow& chip, const Preset& preset, NorFlash& flash, Registers& registers, Dice& dice)
+MaskRom::MaskRom(const Chip& chip, const Preset& preset, NorFlash& flash, Registers& registers, Dice& dice)
     : chip_(chip), preset_(preset), flash_(flash), registers_(registers), writer_(flash, preset, dice) {}
 
 void MaskRom::reset() {
@@ -27,6 +37,7 @@ void MaskRom::reset() {
   block_failed_ = false;
   uploads_.clear();
   entry_ = 0;
+  told_size_ = 0;
 }
 
 const Upload* MaskRom::program() const {
@@ -36,7 +47,32 @@ const Upload* MaskRom::program() const {
 }
 
 bool MaskRom::bootable() const {
-  return flash_.contains(chip_.bootloader_offset, 1) && flash_.view()[chip_.bootloader_offset] == image_magic;
+  std::uint32_t at = chip_.row().bootloader_offset;
+  return flash_.contains(at, 1) && flash_.view()[at] == image_magic;
+}
+
+bool MaskRom::reaches(std::uint32_t at, std::uint32_t bytes) const {
+  std::uint32_t size = flash_.size();
+  if (chip_.security.secure_download) size = std::min(size, told_size_ != 0 ? told_size_ : untold_flash_size);
+  return at <= size && bytes <= size - at;
+}
+
+/// Source: esptool documentation, Serial Protocol: commands per chip; Supported in Secure Download Mode.
+bool MaskRom::knows(std::uint8_t opcode) const {
+  switch (opcode) {
+    case op::sync: case op::flash_begin: case op::flash_data: case op::flash_end:
+      return true;
+    case op::spi_set_params: case op::spi_attach: case op::change_baudrate:
+      return !chip_.row().bare_rom;
+    case op::security_info:
+      return chip_.row().security_bytes != 0;
+    case op::mem_begin: case op::mem_end: case op::mem_data: case op::write_reg: case op::read_reg:
+      return !chip_.security.secure_download;
+    case op::read_flash_slow: case op::defl_begin: case op::defl_data: case op::defl_end: case op::flash_md5:
+      return !chip_.security.secure_download && !chip_.row().bare_rom;
+    default:
+      return false;
+  }
 }
 
 void MaskRom::reply(ByteView data, Work& work) {
@@ -51,13 +87,13 @@ void MaskRom::reply(ByteView data, Work& work) {
 
 void MaskRom::succeed(Work& work) {
   std::array<std::uint8_t, 4> status{0, reason_, rest_[0], rest_[1]};
-  reply(status, work);
+  reply(ByteView{status}.first(chip_.row().bare_rom ? 2 : 4), work);
 }
 
 void MaskRom::fail(std::uint8_t reason, Work& work) {
   reason_ = reason;
   std::array<std::uint8_t, 4> status{1, reason, rest_[0], rest_[1]};
-  reply(status, work);
+  reply(ByteView{status}.first(chip_.row().bare_rom ? 2 : 4), work);
 }
 
 void MaskRom::answer(ByteView data, bool good, Work& work) {
@@ -72,20 +108,7 @@ void MaskRom::answer(ByteView data, bool good, Work& work) {
 void MaskRom::handle(ByteView frame, Work& work) {
   std::optional<Request> request = as_request(frame);
   if (!request) return;
-  bool known = true;
-  switch (request->opcode) {
-    case op::flash_begin: case op::flash_data: case op::flash_end: case op::mem_begin: case op::mem_end:
-    case op::mem_data: case op::sync: case op::write_reg: case op::read_reg: case op::spi_set_params:
-    case op::spi_attach: case op::read_flash_slow: case op::change_baudrate: case op::defl_begin: case op::defl_data:
-    case op::defl_end: case op::flash_md5:
-      break;
-    case op::security_info:
-      known = chip_.has_security_info;
-      break;
-    default:
-      known = false;
-  }
-  if (!known) return fail(bad_message, work);
+  if (!knows(request->opcode)) return fail(bad_message, work);
   opcode_ = request->opcode;
   switch (request->opcode) {
     case op::sync: return sync(*request, work);
@@ -99,7 +122,9 @@ void MaskRom::handle(ByteView frame, Work& work) {
     case op::spi_attach:
       registers_.attach_flash();
       return succeed(work);
-    case op::spi_set_params: return succeed(work);
+    case op::spi_set_params:
+      told_size_ = request->word(1);
+      return succeed(work);
     case op::flash_begin: return flash_begin(*request, false, work);
     case op::defl_begin: return flash_begin(*request, true, work);
     case op::flash_data:
@@ -140,11 +165,15 @@ void MaskRom::write_register(const Request& request) {
 }
 
 void MaskRom::flash_begin(const Request& request, bool deflated, Work& work) {
-  std::uint32_t bytes = request.word(0), at = request.word(3);
+  std::uint32_t bytes = request.word(0), at = request.word(3) & three_byte_address;
   next_block_ = 0;
   block_failed_ = false;
-  if (!flash_.contains(at, bytes)) return fail(failed, work);
+  if (!reaches(at, bytes)) return fail(failed, work);
   writer_.begin(at, bytes, deflated, {.erases = false, .skips_blank = false, .bounded = deflated});
+  if (chip_.row().bare_rom) {
+    registers_.attach_flash();  // this ROM has no command for it
+    bytes = erased_by_esp8266(at, bytes);
+  }
   if (bytes != 0) writer_.plan_erase(at, bytes, true, preset_.rom_erase_sector, work);
   succeed(work);
 }
@@ -170,7 +199,8 @@ void MaskRom::flash_data(const Request& request, Work& work) {
 
 void MaskRom::flash_end(const Request& request, Work& work) {
   writer_.end();
-  if (bootable()) {
+  bool has_interpreter = chip_.row().name == "esp32";
+  if (bootable() || !has_interpreter) {
     succeed(work);
     work.push_back({Step::Kind::restart, Time{0}, 0, 0, {}});
     return;
@@ -199,11 +229,13 @@ void MaskRom::mem_end(const Request& request, Work& work) {
   entry_ = request.word(1);
   succeed(work);
   if (entry_ == 0) return;
-  work.push_back({program() ? Step::Kind::run_stub : Step::Kind::hang, preset_.stub_start, 0, 0, {}});
+  // A fault of this ROM. Source: esptool documentation, Troubleshooting, Secure Boot Limitations.
+  bool runs_nothing = chip_.row().name == "esp32c3" && chip_.security.secure_boot;
+  work.push_back({program() && !runs_nothing ? Step::Kind::run_stub : Step::Kind::hang, preset_.stub_start, 0, 0, {}});
 }
 
 void MaskRom::read_flash_slow(const Request& request, Work& work) {
-  Bytes data = flash_.read(request.word(0), 64);
+  Bytes data = flash_.read(request.word(0) & three_byte_address, 64);
   bool good = request.word(1) <= 64;
   if (!good) reason_ = read_too_long;
   answer(data, good, work);
@@ -211,28 +243,23 @@ void MaskRom::read_flash_slow(const Request& request, Work& work) {
 
 void MaskRom::md5(const Request& request, Work& work) {
   std::uint32_t bytes = std::min(request.word(1), flash_.size());
-  std::string text = to_hex(flash_.md5(request.word(0), bytes));
+  std::string text = to_hex(flash_.md5(request.word(0) & three_byte_address, bytes));
   work.push_back({Step::Kind::wait, preset_.md5_byte_slow * bytes, 0, 0, {}});
   answer(as_bytes(text), true, work);
 }
 
-void MaskRom::security_info(Work& work) {
-  // Flags, key count, seven key purposes, chip id, ECO version. The last purpose reads 12 on an unburnt C3.
-  Bytes data(12, 0);
-  data[11] = 12;
-  put_u32(data, chip_.image_chip_id);
-  put_u32(data, 3);
-  answer(data, true, work);
-}
+void MaskRom::security_info(Work& work) { answer(sim::security_info(chip_), true, work); }
 
 void MaskRom::change_baud(const Request& request, Work& work) {
   std::uint64_t baud = request.word(0);
-  if (chip_.baud_by_rtc) {
+  if (chip_.row().believed_mhz != 0)
+    baud = baud * chip_.crystal_hz() / (std::uint64_t{chip_.row().believed_mhz} * 1'000'000);
+  if (chip_.row().baud_by_rtc) {
     // The ROM divides the crystal it believes in: RTC calibration times the eFuse's CK8M_FREQ. The host must allow for
     // the difference. A blank eFuse makes it 0: no baud rate at all. Source: ESP32 ROM, observed.
     std::uint64_t cycles = registers_.read(rtc_calibration) >> 7 & 0x1ff'ffff;
     std::uint64_t believed_hz = cycles * 15625 * (registers_.read(efuse_ck8m) & 0xff) / 40;
-    baud = believed_hz == 0 ? 0 : baud * true_crystal_hz / believed_hz;
+    baud = believed_hz == 0 ? 0 : baud * chip_.crystal_hz() / believed_hz;
   }
   succeed(work);
   work.push_back({Step::Kind::set_baud, Time{0}, 0, static_cast<std::uint32_t>(baud), {}});

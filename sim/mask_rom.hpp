@@ -1,5 +1,6 @@
 // sim/mask_rom.hpp: the loader in the chip's mask ROM, with its habits: values that stay behind, status bytes that hold
-// old text, a previous command's opcode in answer to an unknown one. Observed on the genuine ROM: docs/virtual-board.md.
+// old text, a previous command's opcode in answer to an unknown one. Observed on the genuine ROMs of the ESP32 and the
+// ESP32-C3, assumed of the others: docs/virtual-board.md.
 #pragma once
 
 #include <map>
@@ -21,7 +22,7 @@ struct Upload {
 
 class MaskRom {
  public:
-  MaskRom(const ChipRow&, const Preset&, NorFlash&, Registers&, Dice&);
+  MaskRom(const Chip&, const Preset&, NorFlash&, Registers&, Dice&);
   /// As after a reset: nothing attached, nothing uploaded.
   void reset();
   /// Plans what a frame brings; nothing at all for a frame the ROM does not see as one.
@@ -50,9 +51,11 @@ class MaskRom {
   void fail(std::uint8_t reason, Work&);
   void answer(ByteView data, bool good, Work&);
   void reply(ByteView data, Work&);
+  [[nodiscard]] bool knows(std::uint8_t opcode) const;
   [[nodiscard]] bool bootable() const;
+  [[nodiscard]] bool reaches(std::uint32_t at, std::uint32_t bytes) const;
 
-  const ChipRow& chip_;
+  const Chip& chip_;
   const Preset& preset_;
   NorFlash& flash_;
   Registers& registers_;
@@ -68,6 +71,7 @@ class MaskRom {
   std::vector<Upload> uploads_;
   std::uint32_t upload_next_ = 0, upload_block_ = 0;
   std::uint32_t entry_ = 0;
+  std::uint32_t told_size_ = 0;  // of the flash, by SPI_SET_PARAMS
 };
 
 }  // namespace espmint::sim

@@ -5,37 +5,45 @@ namespace {
 constexpr std::uint32_t run_user_command = 1u << 18;  // SPI_CMD: USR
 constexpr std::uint32_t user_has_miso = 1u << 28;     // SPI_USER: read data after the command
 constexpr std::uint32_t user_has_command = 1u << 31;
-constexpr std::uint32_t crystal_hz = 40'000'000;
+constexpr std::uint32_t magic_word = 0x4000'1000;
 }  // namespace
 
-std::uint8_t mac_crc(const Mac& mac) {
-  unsigned crc = 0;
-  for (std::uint8_t octet : mac.octets) {
-    crc ^= octet;
-    for (int bit = 0; bit < 8; ++bit) crc = crc & 1 ? crc >> 1 ^ 0x8c : crc >> 1;
+Registers::Registers(const Chip& chip, const Mac& mac, const NorFlash& flash, std::uint64_t unique, bool uses_own_usb)
+    : chip_(chip), flash_(flash), unique_id_(unique) {
+  burnt_ = burnt_registers(chip, mac, flash.size(), unique);
+  fixed_ = burnt_;
+  fixed_[magic_word] = chip.rom().magic;
+  if (chip.rom().uart_device != 0) fixed_[chip.rom().uart_device] = uses_own_usb ? chip.row().own_usb : 0;
+  const ChipRow& row = chip.row();
+  bool attached_at_reset = !row.bare_rom && !row.stub_raises_user_command;  // seen on the ESP32-C3
+  if (attached_at_reset) {
+    fixed_[row.spi.base + row.spi.user] = row.user_after_attach;
+    fixed_[row.spi.base + row.spi.user2] = row.user2_after_attach;
   }
-  return static_cast<std::uint8_t>(crc);
+  reset(false);
 }
 
-Registers::Registers(const ChipRow& chip, const Mac& mac, const NorFlash& flash, std::uint64_t flash_unique_id)
-    : chip_(chip), flash_(flash), unique_id_(flash_unique_id) {
-  for (const RegisterValue& row : chip.registers) fixed_[row.address] = row.value;
-  const auto& o = mac.octets;
-  fixed_[chip.mac_low] = std::uint32_t{o[2]} << 24 | std::uint32_t{o[3]} << 16 | std::uint32_t{o[4]} << 8 | o[5];
-  fixed_[chip.mac_high] =
-      std::uint32_t{o[0]} << 8 | o[1] | (chip.mac_has_crc ? std::uint32_t{mac_crc(mac)} << 16 : 0);
-  reset(0);
-}
-
-void Registers::reset(std::uint32_t strap) {
+void Registers::reset(bool download) {
   values_ = fixed_;
-  values_[chip_.strap] = strap;
-  set_uart(115'200);
+  const ChipRow& row = chip_.row();
+  if (row.strap != 0) values_[row.strap] = download ? row.download_strap : row.flash_strap;
+  set_uart(chip_.boot_baud());
 }
 
 void Registers::set_uart(std::uint32_t baud) {
-  // One less than the exact quotient: what the ROM's autobaud measured at 115200 (0x15a).
-  if (baud != 0) values_[chip_.uart_divider] = crystal_hz / baud - 1;
+  if (baud == 0) return;
+  const ChipRow& row = chip_.row();
+  std::uint64_t clock = chip_.crystal_hz();
+  if (row.name == "esp32") {
+    // One less than the exact quotient: what the ROM's autobaud measured at 115200 (0x15a).
+    values_[row.uart_divider] = static_cast<std::uint32_t>(clock / baud - 1);
+  } else if (row.bare_rom) {
+    values_[row.uart_divider] = static_cast<std::uint32_t>(2 * clock / baud);  // its clock doubles the crystal's
+  } else {
+    // The sixteenths lie from bit 20. Source: ESP-IDF, soc/uart_reg.h, UART_CLKDIV_FRAG.
+    std::uint64_t sixteenths = clock * 16 / baud;
+    values_[row.uart_divider] = static_cast<std::uint32_t>(sixteenths / 16 | (sixteenths % 16) << 20);
+  }
 }
 
 std::uint32_t Registers::read(std::uint32_t address) const {
@@ -45,31 +53,37 @@ std::uint32_t Registers::read(std::uint32_t address) const {
 
 void Registers::write(std::uint32_t address, std::uint32_t value, std::uint32_t mask) {
   // eFuse values are read-only; burning them takes the controller's own command, which is not played here.
-  if (address == chip_.mac_low || address == chip_.mac_high) return;
+  if (burnt_.contains(address)) return;
   std::uint32_t& word = values_[address];
   word = (word & ~mask) | (value & mask);
-  if (address == chip_.spi.base + chip_.spi.command) {
+  if (address == chip_.row().spi.base + chip_.row().spi.command) {
     if (word & run_user_command) run_spi_command();
     word = 0;  // the command is done before anyone can look
   }
 }
 
 void Registers::attach_flash() {
-  values_[chip_.spi.base + chip_.spi.user] = chip_.user_after_attach;
-  values_[chip_.spi.base + chip_.spi.user2] = chip_.user2_after_attach;
+  values_[chip_.row().spi.base + chip_.row().spi.user] = chip_.row().user_after_attach;
+  values_[chip_.row().spi.base + chip_.row().spi.user2] = chip_.row().user2_after_attach;
 }
 
 void Registers::start_stub() {
-  if (!chip_.stub_raises_user_command) return;
-  values_[chip_.spi.base + chip_.spi.user] |= user_has_command;
-  values_[chip_.spi.base + chip_.spi.user2] = chip_.user2_after_attach;
+  if (!chip_.row().stub_raises_user_command) return;
+  values_[chip_.row().spi.base + chip_.row().spi.user] |= user_has_command;
+  values_[chip_.row().spi.base + chip_.row().spi.user2] = chip_.row().user2_after_attach;
+}
+
+std::uint32_t Registers::bits_to_read() const {
+  const SpiController& spi = chip_.row().spi;
+  if (spi.miso_bits != 0) return (read(spi.base + spi.miso_bits) & 0x3ff) + 1;
+  return (read(spi.base + spi.user1) >> 8 & 0x1ff) + 1;  // the ESP8266's USER1 holds both lengths
 }
 
 void Registers::run_spi_command() {
-  const SpiController& spi = chip_.spi;
+  const SpiController& spi = chip_.row().spi;
   std::uint32_t command = values_[spi.base + spi.user2] & 0xff;
   if (!(values_[spi.base + spi.user] & user_has_miso)) return;
-  std::uint32_t bits = (values_[spi.base + spi.miso_bits] & 0x3ff) + 1;
+  std::uint32_t bits = bits_to_read();
   std::uint32_t words = std::min<std::uint32_t>((bits + 31) / 32, 16);
   for (std::uint32_t i = 0; i < words; ++i) values_[spi.base + spi.data + 4 * i] = 0;
   std::uint32_t& first = values_[spi.base + spi.data];

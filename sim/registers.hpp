@@ -2,24 +2,19 @@
 // the flash chip. Others read as 0 until written.
 #pragma once
 
-#include <functional>
 #include <map>
 
-#include "base/mac.hpp"
-#include "sim/chips.hpp"
+#include "sim/efuse.hpp"
 #include "sim/nor_flash.hpp"
 
 namespace espmint::sim {
 
-/// CRC-8 beside the ESP32's MAC in eFuse. Source: ESP32 Technical Reference Manual, eFuse block 0; checked on silicon's
-/// own values.
-std::uint8_t mac_crc(const Mac&);
-
 class Registers {
  public:
-  Registers(const ChipRow&, const Mac&, const NorFlash&, std::uint64_t flash_unique_id);
-  /// Back to what a reset leaves.
-  void reset(std::uint32_t strap);
+  /// `unique`: of the chip's and its flash's unique ids. `uses_own_usb`: what the ROM's variable for its port says.
+  Registers(const Chip&, const Mac&, const NorFlash&, std::uint64_t unique, bool uses_own_usb);
+  /// Back to what a reset leaves, in download mode or from flash.
+  void reset(bool download);
   [[nodiscard]] std::uint32_t read(std::uint32_t address) const;
   void write(std::uint32_t address, std::uint32_t value, std::uint32_t mask = 0xffff'ffff);
   /// What SPI_ATTACH leaves in the controller, and what a stub's start does.
@@ -27,14 +22,16 @@ class Registers {
   void start_stub();
   void set_uart(std::uint32_t baud);
   /// A test's or a preset's eFuse: kept over resets.
-  void preset(std::uint32_t address, std::uint32_t value) { fixed_[address] = value; }
+  void preset(std::uint32_t address, std::uint32_t value) { burnt_[address] = fixed_[address] = value; }
 
  private:
   void run_spi_command();
-  const ChipRow& chip_;
+  [[nodiscard]] std::uint32_t bits_to_read() const;
+  const Chip& chip_;
   const NorFlash& flash_;
   std::uint64_t unique_id_;
-  std::map<std::uint32_t, std::uint32_t> fixed_;
+  std::map<std::uint32_t, std::uint32_t> burnt_;   // eFuses and what else nobody can write
+  std::map<std::uint32_t, std::uint32_t> fixed_;   // after every reset
   std::map<std::uint32_t, std::uint32_t> values_;
 };
 

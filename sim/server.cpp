@@ -7,9 +7,11 @@
 #include <csignal>
 #include <nlohmann/json.hpp>
 #include <ostream>
+#include <tuple>
 
 #include "base/text.hpp"
 #include "sim/board_host.hpp"
+#include "sim/efuse.hpp"
 
 namespace espmint::sim {
 namespace asio = boost::asio;
@@ -20,11 +22,21 @@ Result<void> check(const ServerOptions& options) {
   auto refuse = [](std::string what, std::string advice) {
     return fail({.code = Code::usage, .remedy = Remedy::refuse, .what = std::move(what), .advice = std::move(advice)});
   };
-  if (!chip_row_named(options.chip)) {
+  const ChipRow* chip = chip_row_named(options.chip);
+  if (!chip) {
     std::string known;
     for (const ChipRow& row : all_chip_rows()) known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
     return refuse("there is no virtual " + options.chip, "known: " + known);
   }
+  if (options.revision && !can_have_revision(*chip, *options.revision))
+    return refuse(fmt::format("no {} has revision {}.{}", chip->name, *options.revision / 100, *options.revision % 100),
+                  fmt::format("the usual one is {}.{}", chip->revision / 100, chip->revision % 100));
+  Security possible = possible_security(*chip);
+  const Security& wanted = options.security;
+  for (auto [has, can, what] : {std::tuple{wanted.secure_boot, possible.secure_boot, "secure boot"},
+                                {wanted.flash_encryption, possible.flash_encryption, "flash encryption"},
+                                {wanted.secure_download, possible.secure_download, "secure download mode"}})
+    if (has && !can) return refuse(fmt::format("the {} knows no {}", chip->name, what), "another chip, or without");
   if (!preset_named(options.preset)) {
     std::string known;
     for (const Preset& row : presets) known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
@@ -89,6 +101,9 @@ Result<std::unique_ptr<BoardServer>> BoardServer::start(asio::io_context& contex
     about.faults = options.faults;
     about.faults.seed += i;
     about.native_usb = options.native_usb;
+    about.revision = options.revision;
+    about.crystal_mhz = options.crystal_mhz;
+    about.security = options.security;
     std::uint64_t spread = options.rtc_spread_per_mille;
     about.rtc_per_mille = static_cast<int>(Dice{seed}.below(2 * spread + 1)) - static_cast<int>(spread);
     auto host = std::make_shared<BoardHost>(context, about, std::move(flash), stem);

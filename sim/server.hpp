@@ -7,12 +7,14 @@
 #include <filesystem>
 #include <iosfwd>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/mac.hpp"
 #include "base/result.hpp"
 #include "base/units.hpp"
+#include "sim/chips.hpp"
 #include "sim/native_usb.hpp"
 #include "sim/wire.hpp"
 
@@ -36,6 +38,10 @@ struct ServerOptions {
   /// RTC oscillators differ from board to board, up to this many parts per thousand.
   unsigned rtc_spread_per_mille = 40;
   NativeUsbOptions native_usb{};
+  /// Of the chips, as BoardOptions has them.
+  std::optional<unsigned> revision{};
+  std::uint32_t crystal_mhz = 0;
+  Security security{};
 };
 
 struct BoardAddress {

@@ -21,7 +21,7 @@ std::uint8_t code_of(WriteError error) {
 }
 }  // namespace
 
-Stub::Stub(const ChipRow& chip, const Preset& preset, NorFlash& flash, Registers& registers, Dice& dice)
+Stub::Stub(const Chip& chip, const Preset& preset, NorFlash& flash, Registers& registers, Dice& dice)
     : chip_(chip), preset_(preset), flash_(flash), registers_(registers), writer_(flash, preset, dice) {}
 
 void Stub::send(ByteView payload, Time takes, Work& work) {
@@ -38,6 +38,12 @@ void Stub::reply(std::uint8_t opcode, std::uint8_t error, Work& work, std::uint3
   payload.push_back(error);
   payload.push_back(0);
   send(payload, preset_.stub_command, work);
+}
+
+/// Where an address ends up. Source: esptool documentation, Troubleshooting, Flash and External Memory Support Limitations.
+std::uint32_t Stub::in_flash(std::uint32_t at) const {
+  constexpr std::uint32_t three_bytes = 0xff'ffff;
+  return chip_.row().wide_flash ? at : at & three_bytes;
 }
 
 void Stub::start(const StubRow& behaviour, Work& work) {
@@ -74,11 +80,8 @@ void Stub::handle(ByteView frame, Work& work) {
       work.push_back({Step::Kind::set_baud, Time{0}, 0, request->word(0), {}});
       return;
     case op::security_info: {
-      if (!chip_.has_security_info) return reply(opcode, invalid_command, work);
-      Bytes info(12, 0);
-      info[11] = 12;
-      put_u32(info, chip_.image_chip_id);
-      put_u32(info, 3);
+      Bytes info = security_info(chip_);
+      if (info.empty()) return reply(opcode, invalid_command, work);
       return reply(opcode, 0, work, 0, info);
     }
     case op::flash_begin: return flash_begin(*request, false, work);
@@ -92,7 +95,7 @@ void Stub::handle(ByteView frame, Work& work) {
       std::uint32_t bytes = std::min(request->word(1), flash_.size());
       Time a_byte = behaviour_.raises_clock ? preset_.md5_byte_fast : preset_.md5_byte_slow;
       work.push_back({Step::Kind::wait, a_byte * bytes, 0, 0, {}});
-      return reply(opcode, 0, work, 0, flash_.md5(request->word(0), bytes));
+      return reply(opcode, 0, work, 0, flash_.md5(in_flash(request->word(0)), bytes));
     }
     case op::erase_flash:
       writer_.plan_erase(0, flash_.size(), false, preset_.erase_sector, work);
@@ -100,8 +103,8 @@ void Stub::handle(ByteView frame, Work& work) {
     case op::erase_region:
       if (request->word(0) % NorFlash::sector != 0 || request->word(1) % NorFlash::sector != 0)
         return reply(opcode, bad_block_size, work);
-      if (!flash_.contains(request->word(0), request->word(1))) return reply(opcode, failed_spi, work);
-      writer_.plan_erase(request->word(0), request->word(1), false, preset_.erase_sector, work);
+      if (!flash_.contains(in_flash(request->word(0)), request->word(1))) return reply(opcode, failed_spi, work);
+      writer_.plan_erase(in_flash(request->word(0)), request->word(1), false, preset_.erase_sector, work);
       return reply(opcode, 0, work);
     case op::read_flash: return read_flash(*request, work);
     case op::run_user_code:
@@ -114,9 +117,10 @@ void Stub::handle(ByteView frame, Work& work) {
 void Stub::flash_begin(const Request& request, bool deflated, Work& work) {
   deferred_ = 0;
   if (request.data.size() < 16) return reply(request.opcode, bad_length, work);
-  if (!flash_.contains(request.word(3), request.word(0))) return reply(request.opcode, failed_spi, work);
+  std::uint32_t at = in_flash(request.word(3));
+  if (!flash_.contains(at, request.word(0))) return reply(request.opcode, failed_spi, work);
   if (request.word(2) > 16 * 1024) return reply(request.opcode, bad_block_size, work);
-  writer_.begin(request.word(3), request.word(0), deflated,
+  writer_.begin(at, request.word(0), deflated,
                 {.erases = true, .skips_blank = behaviour_.skips_blank_erases, .bounded = true});
   reply(request.opcode, 0, work);
 }
@@ -148,10 +152,10 @@ void Stub::flash_end(const Request& request, bool, Work& work) {
 void Stub::read_flash(const Request& request, Work& work) {
   if (request.data.size() < 16 || request.word(2) == 0 || request.word(2) > 16 * 1024 || request.word(3) == 0)
     return reply(request.opcode, bad_length, work);
-  if (!flash_.contains(request.word(0), request.word(1))) return reply(request.opcode, failed_spi, work);
+  read_at_ = in_flash(request.word(0));
+  if (!flash_.contains(read_at_, request.word(1))) return reply(request.opcode, failed_spi, work);
   reply(request.opcode, 0, work);
   reading_ = true;
-  read_at_ = request.word(0);
   read_size_ = request.word(1);
   read_block_ = request.word(2);
   read_in_flight_ = std::min<std::uint32_t>(request.word(3), 1024);

@@ -17,7 +17,7 @@ class Stub {
   static constexpr std::size_t frame_limit = 16 * 1024 + 0xff;
   static constexpr std::size_t frames = 2;
 
-  Stub(const ChipRow&, const Preset&, NorFlash&, Registers&, Dice&);
+  Stub(const Chip&, const Preset&, NorFlash&, Registers&, Dice&);
   /// As after its start; says hello.
   void start(const StubRow& behaviour, Work&);
   void handle(ByteView frame, Work&);
@@ -33,9 +33,10 @@ class Stub {
   void send_blocks(Work&);
   void reply(std::uint8_t opcode, std::uint8_t error, Work&, std::uint32_t value = 0, ByteView data = {});
   void send(ByteView payload, Time, Work&);
+  [[nodiscard]] std::uint32_t in_flash(std::uint32_t at) const;
   std::uint8_t take_deferred() { return std::exchange(deferred_, 0); }
 
-  const ChipRow& chip_;
+  const Chip& chip_;
   const Preset& preset_;
   NorFlash& flash_;
   Registers& registers_;

@@ -349,7 +349,12 @@ class CommandLine {
     auto* board = command(*sim, "board", "Run virtual boards until interrupted; one JSON line each",
                           "  espmint sim board --count 4 --json\n  espmint sim board --preset classic --dirty\n");
     board->add_option("--count", sim_.count, "How many (1)")->check(CLI::Range(1, 1024));
-    board->add_option("--chip", sim_.chip, "esp32, esp32c3, esp32s3");
+    board->add_option("--chip", sim_.chip, "esp32, esp32s2, …: every chip that is played");
+    board->add_option("--revision", sim_.revision, "Of the chip: 3.1");
+    board->add_option("--crystal", sim_.crystal_mhz, "MHz, where the chip takes several")->check(CLI::Range(20, 60));
+    board->add_flag("--secure-boot", sim_.secure_boot, "Burnt: only a signed bootloader boots");
+    board->add_flag("--flash-encryption", sim_.flash_encryption, "Burnt: nothing written in clear boots");
+    board->add_flag("--secure-download", sim_.secure_download, "Burnt: the ROM writes flash and does little else");
     board->add_option("--flash-size", sim_.flash_size, "4MB");
     board->add_option("--preset", sim_.preset, "Times of flash and wire: fast, classic, no-boost, instant, …");
     board->add_option("--seed", sim_.seed, "Of MACs and faults");
@@ -363,7 +368,7 @@ class CommandLine {
     });
     auto* firmware = command(*sim, "firmware", "Write a deterministic ESP-IDF-shaped build folder", "  espmint sim firmware build\n");
     firmware->add_option("folder", simfw_.folder, "Where")->required();
-    firmware->add_option("--chip", simfw_.chip, "esp32, esp32c3, esp32s3");
+    firmware->add_option("--chip", simfw_.chip, "esp32, esp32s2, …: every chip that is played");
     firmware->add_option("--app-size", simfw_.app_size, "1MB");
     firmware->add_option("--app", simfw_.app,
                          "What the board does: challenge, old3, old5, device-line, device-framed, forgetful, mute, "

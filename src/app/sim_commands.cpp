@@ -11,6 +11,16 @@
 #include "sim/server.hpp"
 
 namespace espmint::app {
+namespace {
+
+/// "3.1" as 301; one digit behind the point, as chips have them.
+std::optional<unsigned> parse_revision(std::string_view text) {
+  auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  if (text.size() != 3 || !digit(text[0]) || text[1] != '.' || !digit(text[2])) return std::nullopt;
+  return static_cast<unsigned>(text[0] - '0') * 100 + static_cast<unsigned>(text[2] - '0');
+}
+
+}  // namespace
 
 Exit sim_board(const SimBoardCommand& command) {
   sim::ServerOptions options;
@@ -23,6 +33,13 @@ Exit sim_board(const SimBoardCommand& command) {
   options.seed = command.seed;
   options.dirty = command.dirty;
   options.native_usb.away = std::chrono::milliseconds{command.vanish_ms};
+  if (!command.revision.empty()) {
+    options.revision = parse_revision(command.revision);
+    if (!options.revision)
+      return report({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no revision", command.revision), {}, {}, "Write 3.1"}, command.voice);
+  }
+  options.crystal_mhz = command.crystal_mhz;
+  options.security = {command.secure_boot, command.flash_encryption, command.secure_download};
   options.folder = command.folder;
   auto end = sim::run_boards(options, std::cout);
   return end ? Exit::good : report(end.error(), command.voice);

@@ -17,6 +17,9 @@ struct SimBoardCommand {
   std::uint64_t seed = 1;
   bool dirty = false;
   unsigned vanish_ms = 0;  // native USB; 0: an adapter
+  std::string revision;    // "3.1"; empty: the chip's usual one
+  unsigned crystal_mhz = 0;
+  bool secure_boot = false, flash_encryption = false, secure_download = false;
   std::string folder;  // where flash files and links lie; empty: a temporary one
   Voice voice;
 };
