@@ -13,8 +13,6 @@ constexpr std::array esp32_registers{
     RegisterValue{0x3ff5'f06c, 0x0002'8000},
     RegisterValue{0x3ff4'0078, 0x1512'2500},
 };
-// PCR_SYSCLK_CONF: the frequency of the crystal, in MHz, from bit 24.
-constexpr std::array esp32c5_registers{RegisterValue{0x6009'6110, 48u << 24}};
 
 // Source of banners: logs in ESP-IDF's and ESP-AT's documentation. Of magic words: the chip tables of
 // esp-serial-flasher and esptool-js; which revision of an ESP32-C2, -C5 or -C61 has which is a guess. Of port
@@ -196,6 +194,7 @@ constexpr std::array chip_rows{
             .roms = esp32c5_roms,
             .bootloader_offset = 0x2000,
             .crystal_mhz = 48,
+            .crystal_register = 0x6009'6110,  // PCR_SYSCLK_CONF
             .own_usb = 3,
             .wide_flash = true,
             .uart_divider = 0x6000'0014,
@@ -203,7 +202,6 @@ constexpr std::array chip_rows{
             .download_strap = 0x08,
             .flash_strap = 0x18,
             .spi = spi_at(0x6000'3000),
-            .registers = esp32c5_registers,
             .power_on = "0x1 (POWERON)",
             .watchdog = "0x7 (TG0_WDT_HPSYS)",
             .software = "0xc (SW_CPU)",
