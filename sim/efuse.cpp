@@ -18,6 +18,7 @@ struct EfuseLayout {
   std::string_view chip;
   std::array<std::uint32_t, 3> blocks;  // the register of each block's first word
   EfuseField mac, major, major_high, minor, minor_high;
+  EfuseField mac_middle;  // ff:fe, for the eight octets of IEEE 802.15.4
   EfuseField unique_id;
   EfuseField secure_boot, flash_encryption, secure_download;
   EfuseField key_purpose;  // key 0's; five more follow
@@ -87,6 +88,7 @@ constexpr std::array efuse_layouts{
                 .mac = mac48,
                 .major = {1, 118, 2},
                 .minor = {1, 114, 4},
+                .mac_middle = {1, 48, 16},
                 .unique_id = id,
                 .secure_boot = {0, 116, 1},
                 .flash_encryption = {0, 82, 3},
@@ -97,6 +99,7 @@ constexpr std::array efuse_layouts{
                 .mac = mac48,
                 .major = {1, 117, 2},
                 .minor = {1, 114, 3},
+                .mac_middle = {1, 48, 16},
                 .unique_id = id,
                 .secure_boot = {0, 116, 1},
                 .flash_encryption = {0, 82, 3},
@@ -107,6 +110,7 @@ constexpr std::array efuse_layouts{
                 .mac = mac48,
                 .major = {1, 68, 2},
                 .minor = {1, 64, 4},
+                .mac_middle = {1, 48, 16},
                 .unique_id = id,
                 .secure_boot = {0, 121, 1},
                 .flash_encryption = {0, 80, 3},
@@ -221,6 +225,7 @@ Words burnt_registers(const Chip& chip, const Mac& mac, std::uint64_t flash_byte
   Words words;
   for (const RegisterValue& row : chip.row().registers) words[row.address] = row.value;
   burn(words, *layout, layout->mac, as_number(mac));
+  burn(words, *layout, layout->mac_middle, 0xfffe);
   unsigned major = chip.revision / 100, minor = chip.revision % 100;
   burn(words, *layout, layout->major, major);
   burn(words, *layout, layout->major_high, major >> layout->major.bits);
