@@ -40,7 +40,7 @@ constexpr std::array esp32c5_roms{
     RomRow{100, "ESP-ROM:esp32c5-eco2-20250121\r\nBuild:Jan 21 2025\r\n", 0x5fd1'406f, 2, 0x4085'f514},
     RomRow{102, "ESP-ROM:esp32c5-eco3-20250704\r\nBuild:Jul  4 2025\r\n", 0x30e1'706f, 3, 0x4085'f514}};
 constexpr std::array esp32c61_roms{
-    RomRow{0, "ESP-ROM:esp32c61-eco3-20250228\r\nBuild:Feb 28 2025\r\n", 0x7211'606f, 3, 0x4084'f5ec}};
+    RomRow{0, "ESP-ROM:esp32c61-eco3-20250228\r\nBuild:Feb 28 2025\r\n", 0x7211'606f, 3, 0x4084'f5e4}};
 constexpr std::array esp32p4_roms{
     RomRow{0, "ESP-ROM:esp32p4-20230811\r\nBuild:Aug 11 2023\r\n", 0x0000'0000, 0, 0x4ff3'fec8},
     RomRow{100, "ESP-ROM:esp32p4-eco2-20240710\r\nBuild:Jul 10 2024\r\n", 0x0add'bad0, 2, 0x4ff3'fec8},
@@ -219,7 +219,7 @@ constexpr std::array chip_rows{
             .roms = esp32c61_roms,
             .bootloader_offset = 0x0,
             .crystal_mhz = 40,
-            .own_usb = 3,
+            .own_usb = 4,  // of the ROM above; ESP-IDF, esp_rom_caps.h. Samples before it had 3, at 0x4084f5ec
             .wide_flash = true,
             .uart_divider = 0x6000'0014,
             .strap = 0x6009'1000,
