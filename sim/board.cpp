@@ -50,8 +50,10 @@ void Board::swap(Time now, const Mac& mac, bool keep_flash) {
   std::uint64_t unique = options_.seed;
   for (std::uint8_t octet : mac.octets) unique = unique * 257 + octet;
   registers_.emplace(chip_, mac, flash_, Dice{unique}.roll(), usb_.used());
-  if (chip_.row().baud_by_rtc && options_.rtc_per_mille != 0) {
-    std::int64_t cycles = 1280 * (1000 + options_.rtc_per_mille) / 1000;
+  if (chip_.row().baud_by_rtc) {
+    // Cycles of the crystal in a span of the RTC's oscillator: 1280 of 40 MHz. Source: ESP32 TRM, TIMG_RTCCALICFG1.
+    std::int64_t nominal = 1280 * static_cast<std::int64_t>(chip_.crystal_hz()) / 40'000'000;
+    std::int64_t cycles = nominal * (1000 + options_.rtc_per_mille) / 1000;
     registers_->preset(0x3ff5'f06c, static_cast<std::uint32_t>(cycles << 7));
   }
   for (const RegisterValue& row : options_.registers) registers_->preset(row.address, row.value);

@@ -13,8 +13,6 @@ constexpr std::array esp32_registers{
     RegisterValue{0x3ff5'f06c, 0x0002'8000},
     RegisterValue{0x3ff4'0078, 0x1512'2500},
 };
-// PCR_SYSCLK_CONF: the frequency of the crystal, in MHz, from bit 24.
-constexpr std::array esp32c5_registers{RegisterValue{0x6009'6110, 48u << 24}};
 
 // Source of banners: logs in ESP-IDF's and ESP-AT's documentation. Of magic words: the chip tables of
 // esp-serial-flasher and esptool-js; which revision of an ESP32-C2, -C5 or -C61 has which is a guess. Of port
@@ -42,7 +40,7 @@ constexpr std::array esp32c5_roms{
     RomRow{100, "ESP-ROM:esp32c5-eco2-20250121\r\nBuild:Jan 21 2025\r\n", 0x5fd1'406f, 2, 0x4085'f514},
     RomRow{102, "ESP-ROM:esp32c5-eco3-20250704\r\nBuild:Jul  4 2025\r\n", 0x30e1'706f, 3, 0x4085'f514}};
 constexpr std::array esp32c61_roms{
-    RomRow{0, "ESP-ROM:esp32c61-eco3-20250228\r\nBuild:Feb 28 2025\r\n", 0x7211'606f, 3, 0x4084'f5ec}};
+    RomRow{0, "ESP-ROM:esp32c61-eco3-20250228\r\nBuild:Feb 28 2025\r\n", 0x7211'606f, 3, 0x4084'f5e4}};
 constexpr std::array esp32p4_roms{
     RomRow{0, "ESP-ROM:esp32p4-20230811\r\nBuild:Aug 11 2023\r\n", 0x0000'0000, 0, 0x4ff3'fec8},
     RomRow{100, "ESP-ROM:esp32p4-eco2-20240710\r\nBuild:Jul 10 2024\r\n", 0x0add'bad0, 2, 0x4ff3'fec8},
@@ -196,6 +194,7 @@ constexpr std::array chip_rows{
             .roms = esp32c5_roms,
             .bootloader_offset = 0x2000,
             .crystal_mhz = 48,
+            .crystal_register = 0x6009'6110,  // PCR_SYSCLK_CONF
             .own_usb = 3,
             .wide_flash = true,
             .uart_divider = 0x6000'0014,
@@ -203,7 +202,6 @@ constexpr std::array chip_rows{
             .download_strap = 0x08,
             .flash_strap = 0x18,
             .spi = spi_at(0x6000'3000),
-            .registers = esp32c5_registers,
             .power_on = "0x1 (POWERON)",
             .watchdog = "0x7 (TG0_WDT_HPSYS)",
             .software = "0xc (SW_CPU)",
@@ -221,7 +219,7 @@ constexpr std::array chip_rows{
             .roms = esp32c61_roms,
             .bootloader_offset = 0x0,
             .crystal_mhz = 40,
-            .own_usb = 3,
+            .own_usb = 4,  // of the ROM above; ESP-IDF, esp_rom_caps.h. Samples before it had 3, at 0x4084f5ec
             .wide_flash = true,
             .uart_divider = 0x6000'0014,
             .strap = 0x6009'1000,

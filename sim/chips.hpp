@@ -43,6 +43,7 @@ struct ChipRow {
   std::uint32_t bootloader_offset;
   std::uint32_t crystal_mhz;
   std::uint32_t believed_mhz = 0;    // the crystal that the ROM's CHANGE_BAUDRATE counts on; 0: the true one
+  std::uint32_t crystal_register = 0;  // says it in MHz from bit 24, and is what the ROM counts on; 0: no such register
   bool baud_by_rtc = false;          // the ROM computes baud rates from an RTC calibration
   bool bare_rom = false;             // the ESP8266's: no attaching, deflate, MD5 or change of baud, two status bytes
   std::uint8_t security_bytes = 20;  // of GET_SECURITY_INFO; 0: no such command

@@ -254,6 +254,10 @@ void MaskRom::change_baud(const Request& request, Work& work) {
   std::uint64_t baud = request.word(0);
   if (chip_.row().believed_mhz != 0)
     baud = baud * chip_.crystal_hz() / (std::uint64_t{chip_.row().believed_mhz} * 1'000'000);
+  if (chip_.row().crystal_register != 0) {
+    std::uint64_t believed_mhz = registers_.read(chip_.row().crystal_register) >> 24 & 0x7f;
+    if (believed_mhz != 0) baud = baud * chip_.crystal_hz() / (believed_mhz * 1'000'000);
+  }
   if (chip_.row().baud_by_rtc) {
     // The ROM divides the crystal it believes in: RTC calibration times the eFuse's CK8M_FREQ. The host must allow for
     // the difference. A blank eFuse makes it 0: no baud rate at all. Source: ESP32 ROM, observed.

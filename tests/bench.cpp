@@ -71,7 +71,7 @@ Plan lean_plan(const std::string& app, ByteCount app_bytes = 32_KiB, const PlanO
 StubLibrary stubs_there() {
   StubLibrary out;
   if (auto json = read_file(fs::path{ESPMINT_SOURCE_DIR} / "stub/node_modules/esptool-js/lib/targets/stub_flasher/esp32.json"))
-    out[ChipId::esp32] = std::make_shared<const StubImage>(*parse_stub(*json));
+    out["esp32.json"] = std::make_shared<const StubImage>(*parse_stub(*json));
   return out;
 }
 

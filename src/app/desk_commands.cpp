@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "app/board_report.hpp"
 #include "app/json.hpp"
 #include "app/workspace.hpp"
 #include "base/text.hpp"
@@ -57,27 +58,33 @@ Task<Result<void>> sit_down(Desk& desk, RealLoop& loop, PortOpener& opener, cons
   desk.loader = std::make_unique<Loader>(*desk.port, loop);
   ConnectOptions how{.usb_serial_jtag = desk.usb_serial_jtag, .reset = !options.no_reset, .return_patience = return_patience};
   CO_TRY(co_await connect(*desk.loader, how));
-  CO_TRY(desk.board, co_await identify(*desk.loader));
+  auto board = co_await identify(*desk.loader);
+  // Nothing can be read of such a board's flash, but what it says of itself can be shown.
+  const bool only_told = !board && board.error().code == Code::board_locked && !with_flash;
+  if (only_told) board = co_await identify_locked(*desk.loader);
+  CO_TRY(desk.board, std::move(board));
   const ChipSpec& chip = *desk.board.chip;
   if (options.chip != "auto") {
     const ChipSpec* wanted = chip_named(options.chip);
     if (!wanted)
-      co_return fail({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no chip that this version knows", options.chip), {}, {}, "It knows esp32, esp32s3, esp32c3"});
+      co_return fail({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no chip that this version knows", options.chip), {}, {}, fmt::format("It knows {}", names_of_all_chips())});
     if (wanted != &chip)
       co_return fail({Code::chip_mismatch, Remedy::refuse, fmt::format("this board is {}, not {}", chip.title, wanted->title), {}, {}, {}});
   }
+  if (only_told) co_return ok();
   StubLibrary stubs = options.no_stub ? StubLibrary{} : load_stubs(options.settings);
-  auto stub = stubs.find(chip.id);
+  const StubImage* stub = stub_for(stubs, chip, desk.board.revision);
   if (with_flash) {
     Baud rom_baud = std::min(options.settings.baud, Baud{921'600});
     CO_TRY(co_await desk.loader->change_baud(rom_baud));
-    if (stub != stubs.end()) {
+    if (stub) {
       // On a port without reset lines it may run already.
-      if (desk.loader->speaker() == Speaker::rom) CO_TRY(co_await start_stub(*desk.loader, *stub->second));
+      if (desk.loader->speaker() == Speaker::rom) CO_TRY(co_await start_stub(*desk.loader, *stub));
       CO_TRY(co_await desk.loader->change_baud(options.settings.baud));
     } else if (!options.no_stub && !options.voice.quiet && !options.voice.json) {
       std::fputs("no stub flasher found: going on with the ROM's own loader, which is slower\n", stderr);
     }
+    CO_TRY(can_work_on_flash(*desk.loader));
   }
   CO_TRY(co_await read_flash_id(*desk.loader, desk.board));
   co_return ok();
@@ -188,7 +195,8 @@ Task<Result<void>> write_part(Desk& desk, const Part& part, bool detect_flash_si
 
 /// Images in a file, its own or those of a merged one, must be for this chip and revision.
 Result<void> suits(const Part& part, const BoardInfo& board) {
-  for (std::uint32_t inside : {0u, 0x1000u}) {  // where the bootloaders of the chips lie in a merged file
+  if (!has_recipes(*board.chip)) return ok();  // its images do not say which chip they are for
+  for (std::uint32_t inside : {0u, 0x1000u, 0x2000u}) {  // where the bootloaders of the chips lie in a merged file
     if (inside >= part.bytes.size() || (inside != 0 && part.at.bytes != 0)) continue;
     auto image = parse_app_image(ByteView{part.bytes}.subspan(inside));
     if (!image) continue;
@@ -201,7 +209,15 @@ Result<void> suits(const Part& part, const BoardInfo& board) {
   return ok();
 }
 
+/// Plain bytes on such a board do not start, and what they overwrite may be the only thing that did.
+Result<void> is_open(const BoardInfo& board) {
+  auto open = check_unlocked(board);
+  if (!open) open.error().advice += "; --force writes it all the same";
+  return open;
+}
+
 Task<Result<void>> write_parts(Desk& desk, const std::vector<Part>& parts, bool detect_flash_size, bool force, const Voice& voice) {
+  if (!force) CO_TRY(is_open(desk.board));
   for (const Part& part : parts) {
     CO_TRY(fits(part, desk.board));
     if (!force) CO_TRY(suits(part, desk.board));
@@ -262,32 +278,6 @@ Task<Result<void>> erase_range(Desk& desk, std::optional<FlashRange> range, cons
   co_return ok();
 }
 
-Task<Result<void>> show_board(Desk& desk, const Voice& voice) {
-  const BoardInfo& board = desk.board;
-  const Security& security = board.security;
-  if (voice.json) {
-    Json json{{"v", 1}};
-    json.update(board_json(board));
-    json["port"] = desk.port->name();
-    json["secure_boot"] = security.secure_boot;
-    json["flash_encryption"] = security.flash_encryption;
-    json["jtag_disabled"] = security.jtag_disabled;
-    json["download_disabled"] = security.download_disabled;
-    print_json(json);
-    co_return ok();
-  }
-  auto row = [](std::string_view name, const std::string& value) { std::fputs(fmt::format("{:<18}{}\n", name, value).c_str(), stdout); };
-  row("port", desk.port->name());
-  row("chip", fmt::format("{} revision {}", board.chip->title, to_string(board.revision)));
-  row("MAC", to_string_with_colons(board.mac));
-  if (!board.unique_id.empty()) row("unique id", board.unique_id);
-  row("flash", fmt::format("{} (JEDEC id {:06x})", show_bytes(board.flash_size), board.flash_id));
-  row("secure boot", security.secure_boot ? "on" : "off");
-  row("flash encryption", security.flash_encryption ? "on" : "off");
-  row("JTAG", security.jtag_disabled ? "switched off for good" : "usable");
-  co_return ok();
-}
-
 }  // namespace
 
 Exit report(const Fault& fault, const Voice& voice) {
@@ -312,7 +302,7 @@ Exit board_list(const DeskOptions& options) {
 }
 
 Exit board_info(const DeskOptions& options) {
-  return with_desk(options, false, [&options](Desk& desk) { return show_board(desk, options.voice); });
+  return with_desk(options, false, [&options](Desk& desk) { return show_board(*desk.loader, desk.board, desk.port->name(), options.voice); });
 }
 
 namespace {

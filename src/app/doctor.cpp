@@ -106,9 +106,9 @@ void look_at_stubs(Findings& out, const Settings& settings) {
   StubLibrary stubs = load_stubs(settings);
   std::string missing;
   for (const ChipSpec& chip : all_chips())
-    if (!stubs.count(chip.id)) missing += (missing.empty() ? "" : ", ") + std::string{chip.title};
+    if (!has_stubs_for(stubs, chip)) missing += (missing.empty() ? "" : ", ") + std::string{chip.title};
   if (missing.empty()) {
-    out.push_back({Level::good, "stub flasher", fmt::format("{} chips, from {}", stubs.size(), stub_folder(settings).string()), {}});
+    out.push_back({Level::good, "stub flasher", fmt::format("{} chips, from {}", all_chips().size(), stub_folder(settings).string()), {}});
   } else {
     out.push_back({Level::wrong, "stub flasher", fmt::format("missing for {}: flashing goes through the ROM, several times slower", missing),
                    "Run scripts/setup, or name its folder with ESPMINT_STUBS"});

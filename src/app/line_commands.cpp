@@ -176,7 +176,7 @@ Result<Exit> work(LineCommand command) {
   auto pool = make_thread_pool(2, PoolManners::yielding);
   auto ledger_pool = make_thread_pool(1);
   StubLibrary stubs = command.no_stub ? StubLibrary{} : load_stubs(command.settings);
-  bool has_stub = stubs.count(plan.chip->id) > 0;
+  bool has_stub = has_stubs_for(stubs, *plan.chip);
   if (!has_stub && !command.no_stub)
     screen->sentence("no stub flasher for this chip (scripts/setup fetches it): going through the ROM's own loader, several times slower");
   FirmwarePreparer firmware{plan, *pool};

@@ -16,6 +16,7 @@
 #include "app/settings.hpp"
 #include "app/sim_commands.hpp"
 #include "base/text.hpp"
+#include "chip/chip.hpp"
 
 namespace espmint::app {
 namespace {
@@ -152,7 +153,7 @@ class CommandLine {
   void add_line_options(CLI::App* command) {
     command->add_option("recipe", line_.recipe, "recipe.toml or its folder (default: here)");
     command->add_option("-f,--firmware", line_.firmware, "Build folder, merged image or app; overrides the recipe's");
-    command->add_option("-c,--chip", line_.chip, "auto, esp32, esp32s3, esp32c3: refused when firmware or board is another");
+    command->add_option("-c,--chip", line_.chip, fmt::format("auto, {}: refused when firmware or board is another", names_of_all_chips()));
     command->add_option("--csv-file,--csv_file", line_.csv_file, "Keys to hand out, one row a board; overrides the recipe's");
     command->add_option("--provisioned", line_.provisioned, "A board that holds an unknown key: hold (default), or erase its NVS first")->check(CLI::IsMember({"hold", "erase"}));
     command->add_flag("--trial", line_.trial, "A rehearsal with a ledger and keys of its own");

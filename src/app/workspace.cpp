@@ -63,11 +63,13 @@ StubLibrary load_stubs(const Settings& settings) {
   StubLibrary library;
   fs::path folder = stub_folder(settings);
   if (folder.empty()) return library;
-  for (const ChipSpec& chip : all_chips()) {
-    auto bytes = read_file(folder / chip.stub_file, 1024 * 1024);
-    if (!bytes) continue;
-    if (auto stub = parse_stub(*bytes)) library[chip.id] = std::make_shared<const StubImage>(std::move(*stub));
-  }
+  for (const ChipSpec& chip : all_chips())
+    for (const StubFile& file : chip.stubs) {
+      if (file.name.empty()) continue;
+      auto bytes = read_file(folder / file.name, 1024 * 1024);
+      if (!bytes) continue;
+      if (auto stub = parse_stub(*bytes)) library[std::string{file.name}] = std::make_shared<const StubImage>(std::move(*stub));
+    }
   return library;
 }
 

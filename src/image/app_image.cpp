@@ -55,7 +55,14 @@ struct MappedFlashRow {
 constexpr std::array mapped_flash{MappedFlashRow{0, 0x3f40'0000, 0x3f80'0000, 0x400d'0000, 0x4040'0000},
                                   MappedFlashRow{2, 0x3f00'0000, 0x3ff8'0000, 0x4008'0000, 0x4080'0000},
                                   MappedFlashRow{5, 0x3c00'0000, 0x3c80'0000, 0x4200'0000, 0x4280'0000},
-                                  MappedFlashRow{9, 0x3c00'0000, 0x3e00'0000, 0x4200'0000, 0x4400'0000}};
+                                  MappedFlashRow{9, 0x3c00'0000, 0x3e00'0000, 0x4200'0000, 0x4400'0000},
+                                  MappedFlashRow{12, 0x3c00'0000, 0x3c40'0000, 0x4200'0000, 0x4240'0000},
+                                  // Data and code at the same addresses. Source for these: ESP-IDF, soc.h of each chip.
+                                  MappedFlashRow{13, 0x4200'0000, 0x4300'0000, 0x4200'0000, 0x4300'0000},
+                                  MappedFlashRow{16, 0x4200'0000, 0x4300'0000, 0x4200'0000, 0x4300'0000},
+                                  MappedFlashRow{18, 0x4000'0000, 0x4400'0000, 0x4000'0000, 0x4400'0000},
+                                  MappedFlashRow{20, 0x4200'0000, 0x4400'0000, 0x4200'0000, 0x4400'0000},
+                                  MappedFlashRow{23, 0x4200'0000, 0x4400'0000, 0x4200'0000, 0x4400'0000}};
 
 constexpr std::uint16_t esp32c3_chip_id = 5;
 

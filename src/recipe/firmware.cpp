@@ -36,7 +36,7 @@ Result<const ChipSpec*> chip_of_image(const AppImage& image, const std::string& 
   Fault fault{Code::firmware_wrong_chip, Remedy::refuse, fmt::format("{} is for a chip that this version does not know", file)};
   std::string_view name = image_chip_name(image.chip_id);
   fault.seen = name.empty() ? fmt::format("chip id {} in its header", image.chip_id) : std::string{name};
-  fault.advice = "It knows esp32, esp32s3, esp32c3: build for one of these, or flash this one with `esptool`";
+  fault.advice = fmt::format("It knows {}: build for one of these, or flash this one with `esptool`", names_of_all_chips());
   return fail(std::move(fault));
 }
 
@@ -153,6 +153,7 @@ Result<FirmwareSet> from_merged(const Bytes& bytes, std::uint32_t base, const st
   };
   std::optional<std::uint32_t> bootloader_at;
   for (const ChipSpec& chip : all_chips()) {
+    if (!has_recipes(chip)) continue;
     if (chip.bootloader.bytes < base || bytes.size() <= chip.bootloader.bytes - base) continue;
     auto image = parse_app_image(cut(chip.bootloader.bytes, default_table_offset - chip.bootloader.bytes));
     if (image && image->chip_id == chip.image_chip_id) {
@@ -162,7 +163,7 @@ Result<FirmwareSet> from_merged(const Bytes& bytes, std::uint32_t base, const st
   }
   if (!bootloader_at)
     return fail(incomplete(fmt::format("{} is a merged image without a bootloader", file), "no image header where a chip's ROM looks for one",
-                           "Merge again with the bootloader at its chip's offset (ESP32: 0x1000, ESP32-S3 and C3: 0x0)"));
+                           "Merge again with the bootloader at its chip's offset (ESP32 and S2: 0x1000, C5 and P4: 0x2000, others: 0x0)"));
   take(default_table_offset, cut(default_table_offset, table_bytes), "partition table");
   TRY(set.table, table_of(set.parts.back()));
   for (const Partition& partition : set.table.partitions) {
@@ -444,7 +445,7 @@ Result<FirmwareSet> find_firmware(const Folder& folder, const std::string& path,
   const ChipSpec* wanted = nullptr;
   if (options.chip != "auto" && !options.chip.empty()) {
     wanted = chip_named(options.chip);
-    if (!wanted) return fail({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no chip that this version knows", options.chip), {}, {}, "It knows esp32, esp32s3, esp32c3"});
+    if (!wanted) return fail({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no chip that this version knows", options.chip), {}, {}, fmt::format("It knows {}", names_of_all_chips())});
   }
   for (const FirmwarePart& part : set.parts) {
     auto image = parse_app_image(part.bytes);

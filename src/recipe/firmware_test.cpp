@@ -264,7 +264,7 @@ TEST(Firmware, OfTwoChipsIsRefused) {
 
 TEST(Firmware, ForAChipThatThisVersionDoesNotKnowIsRefused) {
   MemoryFolder folder;
-  folder.put("firmware.bin", test_app(esp32s2_id)).put("bootloader.bin", test_bootloader(esp32s2_id)).put("partitions.bin", test_table(one_spiffs_csv));
+  folder.put("firmware.bin", test_app(esp32h21_id)).put("bootloader.bin", test_bootloader(esp32h21_id)).put("partitions.bin", test_table(one_spiffs_csv));
   EXPECT_TRUE(refused(find_firmware(folder, ""), Code::firmware_wrong_chip, {"firmware.bin"}));
 }
 

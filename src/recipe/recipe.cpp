@@ -6,8 +6,10 @@
 #include <functional>
 #include <limits>
 #include <toml++/toml.h>
+#include <vector>
 
 #include "base/text.hpp"
+#include "chip/chip.hpp"
 #include "recipe/checks.hpp"
 #include "recipe/identity_files.hpp"
 
@@ -64,8 +66,9 @@ class Section {
   std::vector<std::string_view> known_;
 };
 
-template <std::size_t N>
-std::function<std::string(const std::string&)> one_of(const std::array<std::string_view, N>& words) {
+/// `words` are a list that lives as long as the program.
+template <typename Words>
+std::function<std::string(const std::string&)> one_of(const Words& words) {
   return [&words](const std::string& value) {
     for (std::string_view word : words)
       if (value == word) return std::string{};
@@ -247,7 +250,12 @@ std::string product_name_of(std::string_view project) {
 }
 
 Result<Recipe> parse_recipe(std::string_view text, std::string_view filename) {
-  static constexpr std::array<std::string_view, 4> chips{"auto", "esp32", "esp32s3", "esp32c3"};
+  static const std::vector<std::string_view> chips = [] {
+    std::vector<std::string_view> names{"auto"};
+    for (const ChipSpec& chip : all_chips())
+      if (has_recipes(chip)) names.push_back(chip.name);
+    return names;
+  }();
   static constexpr std::array<std::string_view, 2> keys{"ec-p256", "rsa-2048"};
   static constexpr std::array<std::string_view, 1> issuers{"local"};
   static constexpr std::array<std::string_view, 3> challenges{"auto", "required", "off"};

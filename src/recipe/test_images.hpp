@@ -10,7 +10,7 @@
 
 namespace espmint {
 
-inline constexpr std::uint16_t esp32_id = 0, esp32s2_id = 2, esp32c3_id = 5, esp32s3_id = 9;
+inline constexpr std::uint16_t esp32_id = 0, esp32h21_id = 25, esp32c3_id = 5, esp32s3_id = 9;
 
 struct TestImage {
   std::uint16_t chip_id = esp32_id;

@@ -131,7 +131,16 @@ std::shared_ptr<const PreparedRegion> prepare_secret_region(FlashOffset at, Byte
   return frame_region(at, bytes, format, 6, true);
 }
 
+Result<void> can_work_on_flash(const Loader& loader) {
+  if (loader.speaker() == Speaker::stub || !loader.chip() || loader.chip()->rom.has_flash_commands) return ok();
+  Fault fault{Code::command_refused, Remedy::refuse, fmt::format("the ROM of the {} cannot prove what it writes", loader.chip()->title)};
+  fault.seen = "it has no digest and reads nothing back";
+  fault.advice = "Let the stub flasher do it: without --no-stub, and with its file in the stub folder (`espmint doctor`)";
+  return fail(std::move(fault));
+}
+
 Task<Result<void>> write_region(Loader& loader, const PreparedRegion& region, Progress progress) {
+  CO_TRY(can_work_on_flash(loader));
   Op begin = region.deflated ? Op::flash_defl_begin : Op::flash_begin;
   Op data = region.deflated ? Op::flash_defl_data : Op::flash_data;
   // The ROM erases the whole region before it answers BEGIN, the stub as it goes.
@@ -158,6 +167,7 @@ Task<Result<void>> write_region(Loader& loader, const PreparedRegion& region, Pr
 }
 
 Task<Result<Md5>> flash_md5(Loader& loader, FlashRange range) {
+  CO_TRY(can_work_on_flash(loader));
   Bytes body = words(range.at.bytes, range.size, 0, 0);
   CO_TRY(Reply reply, co_await loader.command(Op::spi_flash_md5, body, 0, budget_of(Op::spi_flash_md5, range.size)));
   auto md5 = parse_md5(reply.body);
@@ -167,6 +177,7 @@ Task<Result<Md5>> flash_md5(Loader& loader, FlashRange range) {
 }
 
 Task<Result<void>> erase_region(Loader& loader, FlashRange range) {
+  CO_TRY(can_work_on_flash(loader));
   if (range.at.bytes % sector != 0 || range.size % sector != 0) {
     Fault fault{Code::usage, Remedy::refuse, "flash is erased in whole sectors of 4096 bytes"};
     fault.seen = fmt::format("offset {:#x}, size {:#x}", range.at.bytes, range.size);
@@ -190,6 +201,7 @@ Task<Result<void>> erase_chip(Loader& loader, std::uint32_t flash_size) {
 }
 
 Task<Result<Bytes>> read_flash(Loader& loader, FlashRange range, Progress progress) {
+  CO_TRY(can_work_on_flash(loader));
   Bytes out;
   out.reserve(range.size);
   if (loader.speaker() == Speaker::rom) {

@@ -51,6 +51,10 @@ std::shared_ptr<const PreparedRegion> prepare_region(FlashOffset at, ByteView by
 /// The same for an image with a board's private key in it: quicker, and nothing of it stays in memory afterwards.
 std::shared_ptr<const PreparedRegion> prepare_secret_region(FlashOffset at, ByteView bytes, const WriteFormat&);
 
+/// Whether who speaks can work on flash and prove it. The ESP8266's ROM cannot: it has no digest, reads nothing back, and
+/// erases more than it is asked to. Fault command_refused (refuse): its stub is needed. Every call below asks this first.
+Result<void> can_work_on_flash(const Loader&);
+
 /// Writes and waits for the end of the work, so that a fault belongs to this region; its block is named in where.offset.
 /// Faults: command_refused, reply_missing (retry by reconnecting), port faults.
 Task<Result<void>> write_region(Loader&, const PreparedRegion&, Progress = {});

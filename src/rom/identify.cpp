@@ -7,71 +7,93 @@
 namespace espmint {
 namespace {
 
-constexpr std::uint32_t bits(std::uint32_t word, unsigned low, unsigned count) {
-  return word >> low & ((1u << count) - 1);
-}
-
-// ESP32: eFuse block 0 by words. Source: ESP32 TRM, eFuse Controller; revision: ESP32 series, chip revision logic.
-Task<Result<void>> read_esp32(Loader& loader, BoardInfo& board) {
-  const std::uint32_t base = board.chip->efuse_base;
-  constexpr std::uint32_t apb_date = 0x3ff6'607c;
-  CO_TRY(std::uint32_t word0, co_await loader.read_reg(base));
-  CO_TRY(std::uint32_t word3, co_await loader.read_reg(base + 0x0c));
-  CO_TRY(std::uint32_t word5, co_await loader.read_reg(base + 0x14));
-  CO_TRY(std::uint32_t word6, co_await loader.read_reg(base + 0x18));
-  CO_TRY(std::uint32_t date, co_await loader.read_reg(apb_date));
-  unsigned steps = bits(word3, 15, 1) | bits(word5, 20, 1) << 1 | bits(date, 31, 1) << 2;
-  board.revision.major = steps == 7 ? 3 : steps == 3 ? 2 : steps == 1 ? 1 : 0;
-  board.revision.minor = bits(word5, 24, 2);
-  board.security.flash_encryption = std::popcount(bits(word0, 20, 7)) % 2 == 1;
-  board.security.download_disabled = bits(word0, 27, 1) != 0 && board.revision.major >= 3;
-  board.security.secure_boot = bits(word6, 4, 2) != 0;
-  board.security.jtag_disabled = bits(word6, 6, 1) != 0;
-  co_return ok();
-}
-
-// ESP32-S3, C3: eFuse registers from base + 0x2c (RD_REPEAT_DATA), BLOCK1 at + 0x44, BLOCK2 at + 0x5c.
-// Source: their TRMs, eFuse Controller, register summary.
-Task<Result<void>> read_newer(Loader& loader, BoardInfo& board) {
-  const std::uint32_t base = board.chip->efuse_base;
-  CO_TRY(std::uint32_t block1_word3, co_await loader.read_reg(base + 0x50));
-  CO_TRY(std::uint32_t block1_word5, co_await loader.read_reg(base + 0x58));
-  board.revision.major = bits(block1_word5, 24, 2);
-  board.revision.minor = bits(block1_word5, 23, 1) << 3 | bits(block1_word3, 18, 3);
-  Bytes id;
-  for (std::uint32_t word = 0; word < 4; ++word) {
-    CO_TRY(std::uint32_t value, co_await loader.read_reg(base + 0x5c + 4 * word));
-    put_u32(id, value);
+Task<Result<RegisterWords>> read_registers(Loader& loader, std::vector<std::uint32_t> addresses) {
+  RegisterWords words;
+  for (std::uint32_t address : addresses) {
+    CO_TRY(words[address], co_await loader.read_reg(address));
   }
-  if (std::any_of(id.begin(), id.end(), [](std::uint8_t byte) { return byte != 0; })) board.unique_id = to_hex(id);
-  CO_TRY(std::uint32_t repeat1, co_await loader.read_reg(base + 0x34));
-  CO_TRY(std::uint32_t repeat2, co_await loader.read_reg(base + 0x38));
-  CO_TRY(std::uint32_t repeat0, co_await loader.read_reg(base + 0x30));
-  CO_TRY(std::uint32_t repeat3, co_await loader.read_reg(base + 0x3c));
-  board.security.flash_encryption = std::popcount(bits(repeat1, 18, 3)) % 2 == 1;
-  board.security.secure_boot = bits(repeat2, 20, 1) != 0;
-  board.security.jtag_disabled = bits(repeat0, 19, 1) != 0 || std::popcount(bits(repeat0, 16, 3)) % 2 == 1;
-  board.security.download_disabled = bits(repeat3, 0, 1) != 0;
-  board.security.secure_download = bits(repeat3, 5, 1) != 0;
-  co_return ok();
+  co_return words;
 }
 
-/// Chips newer than this program knows the word of are asked for their id.
-Task<Result<const ChipSpec*>> find_chip(Loader& loader) {
-  CO_TRY(std::uint32_t magic, co_await loader.read_reg(chip_magic_register));
-  if (const ChipSpec* chip = chip_with_magic(magic)) co_return chip;
-  std::string seen = fmt::format("detection word {:#010x}", magic);
-  auto info = co_await loader.command(Op::get_security_info, {});
-  // 12 bytes on the S2; later chips append the chip id and the ECO version (20 bytes).
-  if (info && info->body.size() >= 20) {
-    std::uint32_t id = get_u32(info->body, 12);
-    if (const ChipSpec* chip = chip_with_image_id(static_cast<std::uint16_t>(id))) co_return chip;
-    seen += fmt::format(", chip id {}", id);
+/// GET_SECURITY_INFO: flags (u32), SPI_BOOT_CRYPT_CNT (u8), seven purposes of keys (u8), then chip id and version (u32) where
+/// the chip is not an S2. Source: esptool documentation, Serial Protocol; the flags: esptool-js, securityInfo.
+struct SecurityInfo {
+  const ChipSpec* chip = nullptr;  // nothing: a chip id that no row has
+  std::uint32_t chip_id = 0;
+  Security security;
+};
+
+constexpr std::size_t short_info_bytes = 12, long_info_bytes = 20;
+
+std::optional<SecurityInfo> parse_security_info(ByteView body) {
+  constexpr std::uint32_t secure_boot = 1u << 0, secure_download = 1u << 2, soft_jtag = 1u << 6, hard_jtag = 1u << 7;
+  constexpr std::size_t crypt_count = 4, first_purpose = 5, keys = 6;
+  if (body.size() < short_info_bytes) return std::nullopt;
+  const std::uint32_t flags = get_u32(body, 0);
+  SecurityInfo info;
+  info.security.secure_boot = (flags & secure_boot) != 0;
+  info.security.secure_download = (flags & secure_download) != 0;
+  info.security.jtag_soft = (flags & soft_jtag) != 0;
+  info.security.jtag_hard = (flags & hard_jtag) != 0;
+  info.security.flash_encryption = std::popcount(body[crypt_count]) % 2 == 1;
+  ByteView purposes = body.subspan(first_purpose, keys);
+  info.security.key_purposes.assign(purposes.begin(), purposes.end());
+  if (body.size() < long_info_bytes) {
+    // Short means the S2, not damaged.
+    for (const ChipSpec& chip : all_chips())
+      if (chip.rom.security_info_bytes == short_info_bytes) info.chip = &chip;
+    return info;
   }
+  info.chip_id = get_u32(body, 12);
+  if (info.chip_id < no_image_chip_id) info.chip = chip_with_image_id(static_cast<std::uint16_t>(info.chip_id));
+  if (info.chip && !info.chip->efuse.key0_purpose.there()) info.security.key_purposes.clear();
+  return info;
+}
+
+Task<Result<SecurityInfo>> read_security_info(Loader& loader) {
+  CO_TRY(Reply reply, co_await loader.command(Op::get_security_info, {}));
+  auto info = parse_security_info(reply.body);
+  if (!info)
+    co_return fail({Code::reply_damaged, Remedy::retry, "the board's security information is too short", {},
+                    fmt::format("{} bytes", reply.body.size()), {}});
+  co_return std::move(*info);
+}
+
+Fault unknown_chip(std::string seen) {
   Fault fault{Code::chip_unknown, Remedy::refuse, "this chip is not one that this version knows"};
-  fault.seen = seen;
-  fault.advice = "It knows ESP32, ESP32-S3 and ESP32-C3; prepare this board with a newer version of espmint, or put it aside";
-  co_return fail(std::move(fault));
+  fault.seen = std::move(seen);
+  fault.advice = fmt::format("It knows {}; prepare this board with a newer version of espmint, or put it aside", names_of_all_chips());
+  return fault;
+}
+
+Fault in_secure_download_mode(const SecurityInfo& info) {
+  auto on_off = [](bool on) { return on ? "on" : "off"; };
+  Fault fault{Code::board_locked, Remedy::refuse, "this board is in secure download mode: it tells no MAC and lets nothing be read back"};
+  fault.seen = fmt::format("{}, flash encryption {}, secure boot {}, secure download on",
+                           info.chip ? info.chip->title : "an unknown chip", on_off(info.security.flash_encryption),
+                           on_off(info.security.secure_boot));
+  fault.advice = "Put it aside: it has been in a product that locks its boards";
+  return fault;
+}
+
+/// By the word at 0x40001000 where a row has it; chips whose word is new, or that have none there, are asked for their id.
+Task<Result<const ChipSpec*>> find_chip(Loader& loader) {
+  auto magic = co_await loader.read_reg(chip_magic_register);
+  if (magic) {
+    if (const ChipSpec* chip = chip_with_magic(*magic)) co_return chip;
+  } else if (magic.error().code != Code::command_refused) {
+    co_return fail(std::move(magic.error()));
+  }
+  auto info = co_await read_security_info(loader);
+  if (!magic) {
+    // No register is told: secure download mode, or something that is no fault of the chip's.
+    if (info && info->security.secure_download) co_return fail(in_secure_download_mode(*info));
+    co_return fail(std::move(magic.error()));
+  }
+  if (info && info->chip) co_return info->chip;
+  std::string seen = fmt::format("detection word {:#010x}", *magic);
+  if (info) seen += fmt::format(", chip id {}", info->chip_id);
+  co_return fail(unknown_chip(std::move(seen)));
 }
 
 /// One SPI command of 8 bits to the flash and up to 32 bits of its answer, by the controller's own registers.
@@ -81,7 +103,9 @@ Task<Result<std::uint32_t>> ask_flash(Loader& loader, std::uint8_t flash_command
   constexpr std::uint32_t usr_command = 1u << 31, usr_miso = 1u << 28, start = 1u << 18;
   CO_TRY(std::uint32_t old_usr, co_await loader.read_reg(spi.base + spi.usr));
   CO_TRY(std::uint32_t old_usr2, co_await loader.read_reg(spi.base + spi.usr2));
-  CO_TRY(co_await loader.write_reg(spi.base + spi.miso_dlen, answer_bits - 1));
+  const bool length_in_usr1 = spi.miso_dlen == 0;
+  const std::uint32_t length_register = spi.base + (length_in_usr1 ? spi.usr1 : spi.miso_dlen);
+  CO_TRY(co_await loader.write_reg(length_register, length_in_usr1 ? (answer_bits - 1) << 8 : answer_bits - 1));
   CO_TRY(co_await loader.write_reg(spi.base + spi.usr, usr_command | usr_miso));
   CO_TRY(co_await loader.write_reg(spi.base + spi.usr2, 7u << 28 | flash_command));
   CO_TRY(co_await loader.write_reg(spi.base + spi.w0, 0));
@@ -106,18 +130,12 @@ Task<Result<std::uint32_t>> ask_flash(Loader& loader, std::uint8_t flash_command
 }  // namespace
 
 Task<Result<Mac>> read_mac(Loader& loader) {
-  CO_TRY(std::uint32_t low, co_await loader.read_reg(loader.chip()->mac_low));
-  CO_TRY(std::uint32_t high, co_await loader.read_reg(loader.chip()->mac_high));
-  Mac mac;
-  for (unsigned i = 0; i < 2; ++i) mac.octets[i] = static_cast<std::uint8_t>(high >> (8 - 8 * i));
-  for (unsigned i = 0; i < 4; ++i) mac.octets[2 + i] = static_cast<std::uint8_t>(low >> (24 - 8 * i));
-  if (mac == Mac{} || (mac.octets[0] & 1) != 0) {
-    Fault fault{Code::reply_damaged, Remedy::reconnect, "the board reports no valid MAC address"};
-    fault.seen = to_string_with_colons(mac);
-    fault.advice = "Reseat the board; the same again: its eFuses are blank or unreadable";
-    co_return fail(std::move(fault));
-  }
-  co_return mac;
+  CO_TRY(RegisterWords words, co_await read_registers(loader, mac_registers(*loader.chip())));
+  if (auto mac = decode_mac(*loader.chip(), words)) co_return *mac;
+  Fault fault{Code::reply_damaged, Remedy::reconnect, "the board reports no valid MAC address"};
+  for (const auto& [address, word] : words) fault.seen += fmt::format("{}{:08x}", fault.seen.empty() ? "eFuse words " : " ", word);
+  fault.advice = "Reseat the board; the same again: its eFuses are blank or unreadable";
+  co_return fail(std::move(fault));
 }
 
 Task<Result<BoardInfo>> identify(Loader& loader) {
@@ -125,16 +143,74 @@ Task<Result<BoardInfo>> identify(Loader& loader) {
   CO_TRY(board.chip, co_await find_chip(loader));
   loader.chip_is(*board.chip);
   CO_TRY(board.mac, co_await read_mac(loader));
-  if (board.chip->id == ChipId::esp32) {
-    CO_TRY(co_await read_esp32(loader, board));
-  } else {
-    CO_TRY(co_await read_newer(loader, board));
+  CO_TRY(RegisterWords words, co_await read_registers(loader, efuse_registers(*board.chip)));
+  EfuseFacts facts = decode_efuses(*board.chip, words);
+  board.revision = facts.revision;
+  board.unique_id = std::move(facts.unique_id);
+  board.security = std::move(facts.security);
+  const ConsoleVariable& variable = console_variable(*board.chip, board.revision);
+  if (variable.address == 0) board.console = Console::uart;
+  // The stub may have put other things where the ROM keeps its variables.
+  if (variable.address != 0 && loader.speaker() == Speaker::rom) {
+    CO_TRY(std::uint32_t port, co_await loader.read_reg(variable.address));
+    board.console = console_of(variable, port);
   }
+  loader.chip_is(*board.chip, board.revision, board.console);
   co_return board;
 }
 
+Task<Result<BoardInfo>> identify_locked(Loader& loader) {
+  CO_TRY(SecurityInfo info, co_await read_security_info(loader));
+  if (!info.chip) co_return fail(unknown_chip(fmt::format("chip id {}", info.chip_id)));
+  BoardInfo board;
+  board.chip = info.chip;
+  board.security = std::move(info.security);
+  loader.chip_is(*board.chip);
+  co_return board;
+}
+
+Result<void> check_unlocked(const BoardInfo& board) {
+  const Security& security = board.security;
+  if (!security.locked()) return ok();
+  auto on_off = [](bool on) { return on ? "on" : "off"; };
+  Fault fault{Code::board_locked, Remedy::refuse, "this board is locked: nothing may be written to it in plain"};
+  fault.seen = fmt::format("flash encryption {}, secure boot {}, secure download {}", on_off(security.flash_encryption),
+                           on_off(security.secure_boot), on_off(security.secure_download));
+  fault.advice = "Put it aside: it has been in a product that locks its boards";
+  return fail(std::move(fault));
+}
+
+Task<Result<void>> power_flash(Loader& loader) {
+  if (loader.speaker() != Speaker::rom || !loader.chip()) co_return ok();
+  for (const FlashPower& power : loader.chip()->flash_power) {
+    if (power.revision != loader.revision().full()) continue;
+    if (power.forced.there()) {
+      const EfuseTable& table = loader.chip()->efuse;
+      const std::uint32_t address = table.blocks[power.forced.block] + 4 * (power.forced.bit / 32u);
+      CO_TRY(std::uint32_t word, co_await loader.read_reg(address));
+      RegisterWords words;
+      words[address] = word;
+      if ((efuse_value(table, power.forced, words) != 0) != power.is_forced) continue;
+    }
+    for (const RegisterStep& step : power.steps) {
+      CO_TRY(std::uint32_t before, co_await loader.read_reg(step.address));
+      CO_TRY(co_await loader.write_reg(step.address, (before & ~step.clear) | step.set));
+      if (step.then.count() > 0) co_await loader.clock().sleep_for(step.then);
+    }
+    co_return ok();
+  }
+  co_return ok();
+}
+
 Task<Result<void>> read_flash_id(Loader& loader, BoardInfo& board) {
-  if (loader.speaker() == Speaker::rom) {
+  CO_TRY(co_await power_flash(loader));
+  const bool by_rom = loader.speaker() == Speaker::rom;
+  const bool basic_rom = by_rom && !loader.chip()->rom.has_flash_commands;
+  if (basic_rom) {
+    // Nothing to erase, nothing to write: the ESP8266's way to attach the flash.
+    Bytes nothing(16, 0);
+    CO_TRY(co_await loader.command(Op::flash_begin, nothing));
+  } else if (by_rom) {
     Bytes attach(8, 0);
     CO_TRY(co_await loader.command(Op::spi_attach, attach));
   }
@@ -151,6 +227,7 @@ Task<Result<void>> read_flash_id(Loader& loader, BoardInfo& board) {
     co_return fail(std::move(fault));
   }
   board.flash_size = *size;
+  if (basic_rom) co_return ok();
   // The ROM's own parameters stand at 4 MB or less; commands above them would wrap around.
   Bytes parameters;
   for (std::uint32_t word : {0u, board.flash_size, 0x1'0000u, 0x1000u, 0x100u, 0xffffu}) put_u32(parameters, word);

@@ -66,6 +66,8 @@ Task<Result<void>> Loader::start_over() {
   speaker_ = Speaker::rom;
   previous_.reset();
   chip_ = nullptr;
+  revision_ = {};
+  console_ = Console::unknown;
   decoder_.clear();
   heard_.clear();
   baud_ = Baud{};
@@ -172,8 +174,8 @@ Task<Result<void>> Loader::sync(Duration patience) {
   Bytes body{0x07, 0x07, 0x12, 0x20};
   body.resize(36, 0x55);
   CO_TRY(Reply reply, co_await command(Op::sync, body, 0, patience));
-  // The ROMs of the chips known here send 4 status bytes, the stub 2.
-  if (reply.status_bytes == 2) speaker_ = Speaker::stub;
+  // ROMs send 4 status bytes, the stub 2; so does the ESP8266's ROM, but what it says in the value is never 0.
+  if (reply.status_bytes == 2 && reply.value == 0) speaker_ = Speaker::stub;
   co_return ok();
 }
 
@@ -191,11 +193,20 @@ Task<Result<void>> Loader::write_reg(std::uint32_t address, std::uint32_t value)
   co_return ok();
 }
 
+Task<Result<unsigned>> Loader::read_crystal() {
+  constexpr std::uint32_t anything = 0;
+  if (!chip_) co_return 0u;
+  if (chip_->crystal.mhz[1] == 0) co_return crystal_mhz(*chip_, anything, baud_);
+  bool uart_in_use = console_ == Console::unknown || console_ == Console::uart;
+  if (speaker_ == Speaker::stub || !uart_in_use) co_return 0u;
+  CO_TRY(std::uint32_t divider, co_await read_reg(chip_->uart_clock_divider));
+  co_return crystal_mhz(*chip_, divider, baud_);
+}
+
 // The ESP32's ROM guesses its crystal from an RTC calibration and an eFuse; where it guesses 41 MHz for 40, a request for
 // 921600 makes 944640. So the request is scaled by the same guess. A blank eFuse makes the guess 0: then leave it alone,
 // for a scale of 0 silences the ROM until a reset. Source: ESP32 TRM, RTC calibration; rom-protocol note 10.
-Task<Result<std::uint32_t>> Loader::baud_word(Baud baud) {
-  if (speaker_ == Speaker::stub || !chip_ || !chip_->rom.baud_needs_crystal) co_return baud.per_second;
+Task<Result<std::uint32_t>> Loader::believed_by_rtc(Baud baud) {
   constexpr std::uint32_t rtc_calibration = 0x3ff5'f06c, efuse_word4 = 0x3ff5'a010;
   CO_TRY(std::uint32_t calibration, co_await read_reg(rtc_calibration));
   CO_TRY(std::uint32_t efuse, co_await read_reg(efuse_word4));
@@ -205,8 +216,27 @@ Task<Result<std::uint32_t>> Loader::baud_word(Baud baud) {
   co_return static_cast<std::uint32_t>(baud.per_second * guessed_hz / crystal_hz);
 }
 
+/// What to ask the speaker for, so that `baud` comes out (BaudRule).
+Task<Result<std::uint32_t>> Loader::baud_word(Baud baud) {
+  if (speaker_ == Speaker::stub || !chip_) co_return baud.per_second;
+  const BaudRule rule = chip_->rom.baud;
+  if (rule == BaudRule::believes_rtc) co_return co_await believed_by_rtc(baud);
+  if (rule != BaudRule::believes_40_mhz && rule != BaudRule::believes_register) co_return baud.per_second;
+  CO_TRY(unsigned crystal, co_await read_crystal());
+  if (crystal == 0) co_return baud.per_second;
+  unsigned believed = 40;
+  if (rule == BaudRule::believes_register) {
+    CO_TRY(std::uint32_t word, co_await read_reg(crystal_register));
+    believed = word >> 24 & 0x7f;
+  }
+  if (believed == 0) co_return baud.per_second;
+  co_return static_cast<std::uint32_t>(std::uint64_t{baud.per_second} * believed / crystal);
+}
+
 Task<Result<void>> Loader::change_baud(Baud baud) {
   if (baud == baud_ || !port_.has_baud()) co_return ok();
+  bool cannot = speaker_ == Speaker::rom && chip_ && chip_->rom.baud == BaudRule::fixed;
+  if (cannot) co_return ok();  // the stub can, once it runs
   CO_TRY(std::uint32_t word, co_await baud_word(baud));
   Bytes body;
   put_u32(body, word);

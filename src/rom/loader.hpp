@@ -47,7 +47,8 @@ class Loader {
   Task<Result<Bytes>> receive_frame(Duration patience);
   Task<Result<void>> send_frame(ByteView body);
 
-  /// Agrees on another speed with whoever speaks, switches the port, and asks a question to see that it holds.
+  /// Agrees on another speed with whoever speaks, switches the port, and asks a question to see that it holds. A ROM that
+  /// has one speed only (ESP8266) keeps it, and that is no fault: baud() tells.
   /// Fault baud_failed (reconnect): the board must be reset.
   Task<Result<void>> change_baud(Baud);
 
@@ -58,8 +59,17 @@ class Loader {
   void forget_heard() { heard_.clear(); decoder_.clear(); }
 
   // Known once identified; the answers' shape depends on it.
-  void chip_is(const ChipSpec& chip) { chip_ = &chip; }
+  void chip_is(const ChipSpec& chip, Revision revision = {}, Console console = Console::unknown) {
+    chip_ = &chip;
+    revision_ = revision;
+    console_ = console;
+  }
   [[nodiscard]] const ChipSpec* chip() const { return chip_; }
+  [[nodiscard]] Revision revision() const { return revision_; }
+  [[nodiscard]] Console console() const { return console_; }
+  /// The crystal beside the chip in MHz; 0 where it cannot be told: another speed than the chip knows, a stub that has
+  /// changed the clocks, a UART that is not the one in use.
+  Task<Result<unsigned>> read_crystal();
   void stub_speaks() { speaker_ = Speaker::stub; }
   // Which way into download mode this board took last; it is tried first.
   void came_by(const ResetSequence& way) { way_ = &way; }
@@ -71,6 +81,7 @@ class Loader {
   Task<Result<bool>> receive_some(Instant deadline);
   void keep_heard(ByteView bytes);
   Task<Result<std::uint32_t>> baud_word(Baud);
+  Task<Result<std::uint32_t>> believed_by_rtc(Baud);
 
   Port& port_;
   Clock& clock_;
@@ -78,6 +89,8 @@ class Loader {
   Speaker speaker_ = Speaker::rom;
   Baud baud_{};
   const ChipSpec* chip_ = nullptr;
+  Revision revision_;
+  Console console_ = Console::unknown;
   const ResetSequence* way_ = nullptr;
   std::optional<Op> previous_;
   Bytes heard_;

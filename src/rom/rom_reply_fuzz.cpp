@@ -314,7 +314,7 @@ class Desk {
         break;
       }
       case 1: {
-        auto board = within(longest(Op::get_security_info) + 14 * longest(Op::read_reg), identify(loader_));
+        auto board = within(longest(Op::get_security_info) + 24 * longest(Op::read_reg), identify(loader_));
         if (board) require(board->chip && board->chip == loader_.chip() && board->mac != Mac{} && board->flash_size == 0);
         break;
       }

@@ -5,11 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/base64.hpp"
+#include "rom/identify.hpp"
 
 namespace espmint {
 namespace {
 
-constexpr std::uint32_t ram_block = 0x1800;     // bytes; the ROM's buffer takes no more
 constexpr std::size_t stub_limit = 256 * 1024;  // no chip has more RAM for it
 
 Result<Bytes> segment(const nlohmann::json& json, const char* key) {
@@ -20,6 +20,7 @@ Result<Bytes> segment(const nlohmann::json& json, const char* key) {
 }
 
 Task<Result<void>> upload(Loader& loader, std::uint32_t address, ByteView bytes) {
+  const std::uint32_t ram_block = loader.console() == Console::usb_otg ? ram_block_bytes_usb_otg : ram_block_bytes;
   std::uint32_t blocks = (static_cast<std::uint32_t>(bytes.size()) + ram_block - 1) / ram_block;
   Bytes begin;
   for (std::uint32_t word : {static_cast<std::uint32_t>(bytes.size()), blocks, ram_block, address}) put_u32(begin, word);
@@ -57,7 +58,19 @@ Result<StubImage> parse_stub(ByteView json_bytes) {
   }
 }
 
+const StubImage* stub_for(const StubLibrary& library, const ChipSpec& chip, Revision revision) {
+  auto found = library.find(stub_file(chip, revision));
+  return found == library.end() ? nullptr : found->second.get();
+}
+
+bool has_stubs_for(const StubLibrary& library, const ChipSpec& chip) {
+  for (const StubFile& file : chip.stubs)
+    if (!file.name.empty() && library.find(file.name) == library.end()) return false;
+  return true;
+}
+
 Task<Result<void>> start_stub(Loader& loader, const StubImage& stub) {
+  CO_TRY(co_await power_flash(loader));
   CO_TRY(co_await upload(loader, stub.text_start, stub.text));
   if (!stub.data.empty()) CO_TRY(co_await upload(loader, stub.data_start, stub.data));
   Bytes jump;

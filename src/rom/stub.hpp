@@ -18,8 +18,12 @@ struct StubImage {
 /// The JSON file of esptool-js (keys entry, text, text_start, data, data_start; base64). Any bytes in.
 Result<StubImage> parse_stub(ByteView json);
 
-/// A stub per chip, as far as the data folder has them.
-using StubLibrary = std::map<ChipId, std::shared_ptr<const StubImage>>;
+/// Stubs by the name of their file, as far as the data folder has them.
+using StubLibrary = std::map<std::string, std::shared_ptr<const StubImage>, std::less<>>;
+/// The one for this revision; null where the library has none.
+[[nodiscard]] const StubImage* stub_for(const StubLibrary&, const ChipSpec&, Revision);
+/// Whether it has one for every revision of the chip.
+[[nodiscard]] bool has_stubs_for(const StubLibrary&, const ChipSpec&);
 
 /// Uploads and starts it. The loader then speaks to the stub. Faults: stub_failed (reconnect).
 Task<Result<void>> start_stub(Loader&, const StubImage&);

@@ -115,19 +115,12 @@ Task<Result<void>> BoardRun::bring_up() {
   }
   CO_TRY(check_chip(station_.plan, *board.chip));
   CO_TRY(check_revision(station_.plan, board.revision.full()));
-  if (board.security.locked()) {
-    Fault fault{Code::board_locked, Remedy::refuse, "this board is locked: nothing may be written to it in plain"};
-    fault.seen = fmt::format("flash encryption {}, secure boot {}, secure download {}",
-                             board.security.flash_encryption ? "on" : "off", board.security.secure_boot ? "on" : "off",
-                             board.security.secure_download ? "on" : "off");
-    fault.advice = "Put it aside: it has been in a product that locks its boards";
-    co_return fail(std::move(fault));
-  }
+  CO_TRY(check_unlocked(board));
   CO_TRY(co_await speed_up(std::min(baud_, fastest_for_rom)));
-  auto stub = station_.stubs.find(board.chip->id);
-  if (use_stub_ && stub != station_.stubs.end()) {
+  const StubImage* stub = stub_for(station_.stubs, *board.chip, board.revision);
+  if (use_stub_ && stub) {
     // On a port without reset lines it may run already.
-    if (loader_.speaker() == Speaker::rom) CO_TRY(co_await start_stub(loader_, *stub->second));
+    if (loader_.speaker() == Speaker::rom) CO_TRY(co_await start_stub(loader_, *stub));
     CO_TRY(co_await speed_up(baud_));
   }
   CO_TRY(co_await read_flash_id(loader_, board));
