@@ -54,7 +54,7 @@ constexpr std::uint32_t workshop_flash = 2 * 1024 * 1024;
 Plan lean_plan(const std::string& app, ByteCount app_bytes = 32_KiB, const PlanOptions& with = {}) {
   sim::FirmwareOptions options;
   options.app_bytes = app_bytes;
-  options.bootloader_bytes = app_bytes / 4;
+  options.bootloader_bytes = std::min(app_bytes / 4, 26_KiB);
   options.storage_bytes = 16 * 1024;
   if (!app.empty()) options.app = app;
   auto firmware = sim::make_firmware(options);
@@ -94,6 +94,8 @@ Task<> interrupt_after(Clock& clock, Line& line, Duration limit, std::shared_ptr
 }
 
 }  // namespace
+
+Plan bench_plan(ByteCount app_bytes) { return lean_plan("", app_bytes); }
 
 Task<Result<std::unique_ptr<Port>>> TappedOpener::open(const std::string& name) {
   CO_TRY(std::unique_ptr<Port> port, co_await next_.open(name));

@@ -96,6 +96,9 @@ struct Workshop {
   std::optional<LocalCa> ca;
 };
 
+/// A plan of firmware this big, with an identity.
+Plan bench_plan(ByteCount app_bytes);
+
 class Bench {
  public:
   explicit Bench(Seed, std::filesystem::path keep = {}, const BenchKeys& keys = {}, Workshop* = nullptr);

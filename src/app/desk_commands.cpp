@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <future>
 
 #include "app/board_report.hpp"
 #include "app/json.hpp"
@@ -18,6 +19,7 @@
 #include "rom/connect.hpp"
 #include "rom/flash.hpp"
 #include "rom/identify.hpp"
+#include "rom/update_region.hpp"
 
 namespace espmint::app {
 namespace {
@@ -165,30 +167,47 @@ Result<void> fits(const Part& part, const BoardInfo& board) {
   return fail(std::move(fault));
 }
 
-Task<Result<void>> write_part(Desk& desk, const Part& part, bool detect_flash_size, const Voice& voice) {
-  Bytes bytes = part.bytes;
+/// Parts compressed for the stub while the board is still being reset and asked who it is.
+class Compressing {
+ public:
+  using Region = std::shared_ptr<const PreparedRegion>;
+  Compressing(Pool& pool, const std::vector<Part>& parts) {
+    for (const Part& part : parts) {
+      auto work = std::make_shared<std::packaged_task<Region()>>([&part] { return prepare_region(part.at, part.bytes, {}); });
+      waiting_.push_back(work->get_future().share());
+      pool.post([work] { (*work)(); });
+    }
+  }
+  Region get(std::size_t part) { return waiting_[part].get(); }
+
+ private:
+  std::vector<std::shared_future<Region>> waiting_;
+};
+
+struct WriteHow {
+  bool detect_flash_size, force, skip_equal;
+};
+
+Task<Result<void>> write_part(Desk& desk, Pool& pool, const Part& part, std::shared_ptr<const PreparedRegion> region, WriteHow how, const Voice& voice) {
   // A bootloader's header says the flash's size: on request it is made to say this flash's, with a valid digest.
-  if (detect_flash_size && part.at == desk.board.chip->bootloader && parse_app_image(bytes)) {
-    CO_TRY(bytes, with_flash_size(bytes, desk.board.flash_size));
+  if (how.detect_flash_size && part.at == desk.board.chip->bootloader && parse_app_image(part.bytes)) {
+    CO_TRY(Bytes bytes, with_flash_size(part.bytes, desk.board.flash_size));
+    region = prepare_region(part.at, bytes, WriteFormat::of(desk.loader->speaker(), *desk.board.chip));
   }
-  auto region = prepare_region(part.at, bytes, WriteFormat::of(desk.loader->speaker(), *desk.board.chip));
-  ProgressLine bar{fmt::format("{:#08x} {}", part.at.bytes, part.file), bytes.size(), voice};
-  Instant start = desk.loader->clock().now();
-  CO_TRY(co_await write_region(*desk.loader, *region, [&bar](std::uint64_t done) { bar.show(done); }));
-  double seconds = std::chrono::duration<double>(desk.loader->clock().now() - start).count();
-  CO_TRY(Md5 on_board, co_await flash_md5(*desk.loader, region->range));
-  if (on_board != region->md5) {
-    Fault fault{Code::flash_differs, Remedy::retry, fmt::format("{} is not on the flash as it was sent", part.file)};
-    fault.where.offset = part.at.bytes;
-    fault.seen = fmt::format("board MD5 {}, sent MD5 {}", to_hex(on_board), to_hex(region->md5));
-    co_return fail(std::move(fault));
-  }
+  ProgressLine bar{fmt::format("{:#08x} {}", part.at.bytes, part.file), part.bytes.size(), voice};
+  const LookFirst look = how.skip_equal ? LookFirst::yes : LookFirst::no;
+  Progress show = [&bar](std::uint64_t done) { bar.show(done); };
+  auto updated = co_await update_region(*desk.loader, pool, region, look, std::move(show));
+  if (!updated && updated.error().code == Code::flash_differs) updated.error().what = fmt::format("{} is not on the flash as it was sent", part.file);
+  CO_TRY(RegionUpdate done, std::move(updated));
+  double seconds = std::chrono::duration<double>(done.writing).count();
   if (voice.json) {
-    print_json({{"v", 1}, {"event", "written"}, {"offset", part.at.bytes}, {"size", bytes.size()}, {"file", part.file},
-                {"wire_bytes", region->wire_bytes()}, {"seconds", seconds}, {"md5", to_hex(on_board)}});
+    print_json({{"v", 1}, {"event", "written"}, {"offset", part.at.bytes}, {"size", part.bytes.size()}, {"file", part.file},
+                {"kept_bytes", done.kept_bytes}, {"wire_bytes", done.wire_bytes}, {"seconds", seconds}, {"md5", to_hex(region->md5)}});
   } else if (!voice.quiet) {
-    std::fputs(fmt::format("{:#08x}  {}  {} bytes ({} sent) in {:.1f} s, verified\n", part.at.bytes, part.file, bytes.size(),
-                           region->wire_bytes(), seconds).c_str(), stdout);
+    std::string how_it_came = done.written_bytes == 0 ? "was there already" : fmt::format("({} sent) in {:.1f} s", done.wire_bytes, seconds);
+    if (done.written_bytes != 0 && done.kept_bytes != 0) how_it_came += fmt::format(", {} were there already", done.kept_bytes);
+    std::fputs(fmt::format("{:#08x}  {}  {} bytes {}, verified\n", part.at.bytes, part.file, part.bytes.size(), how_it_came).c_str(), stdout);
   }
   co_return ok();
 }
@@ -216,13 +235,17 @@ Result<void> is_open(const BoardInfo& board) {
   return open;
 }
 
-Task<Result<void>> write_parts(Desk& desk, const std::vector<Part>& parts, bool detect_flash_size, bool force, const Voice& voice) {
-  if (!force) CO_TRY(is_open(desk.board));
+Task<Result<void>> write_parts(Desk& desk, Pool& pool, const std::vector<Part>& parts, Compressing* compressing, WriteHow how, const Voice& voice) {
+  if (!how.force) CO_TRY(is_open(desk.board));
   for (const Part& part : parts) {
     CO_TRY(fits(part, desk.board));
-    if (!force) CO_TRY(suits(part, desk.board));
+    if (!how.force) CO_TRY(suits(part, desk.board));
   }
-  for (const Part& part : parts) CO_TRY(co_await write_part(desk, part, detect_flash_size, voice));
+  const WriteFormat format = WriteFormat::of(desk.loader->speaker(), *desk.board.chip);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    auto region = compressing && format == WriteFormat{} ? compressing->get(i) : prepare_region(parts[i].at, parts[i].bytes, format);
+    CO_TRY(co_await write_part(desk, pool, parts[i], std::move(region), how, voice));
+  }
   co_return ok();
 }
 
@@ -347,10 +370,16 @@ Exit board_reset(const DeskOptions& options, bool into_download) {
   return Exit::good;
 }
 
-Exit flash_write(const DeskOptions& options, const FlashParts& named, bool detect_flash_size, bool force) {
+Exit flash_write(const DeskOptions& options, const FlashParts& named, bool detect_flash_size, bool force, bool skip_equal) {
   auto parts = read_parts(named);
   if (!parts) return report(parts.error(), options.voice);
-  return with_desk(options, true, [&](Desk& desk) { return write_parts(desk, *parts, detect_flash_size, force, options.voice); });
+  auto pool = make_thread_pool(1);
+  std::optional<Compressing> compressing;
+  if (!options.no_stub) compressing.emplace(*pool, *parts);
+  const WriteHow how{detect_flash_size, force, skip_equal};
+  return with_desk(options, true, [&](Desk& desk) {
+    return write_parts(desk, *pool, *parts, compressing ? &*compressing : nullptr, how, options.voice);
+  });
 }
 
 Exit flash_verify(const DeskOptions& options, const FlashParts& named) {

@@ -26,8 +26,8 @@ Exit board_reset(const DeskOptions&, bool into_download);
 /// offset, file
 using FlashParts = std::vector<std::pair<std::string, std::string>>;
 /// `detect_flash_size`: a bootloader's header is made to say this flash's size; otherwise files are written as they are.
-/// `force`: also images for another chip or revision.
-Exit flash_write(const DeskOptions&, const FlashParts&, bool detect_flash_size, bool force);
+/// `force`: also images for another chip or revision. `skip_equal`: what is there already by the board's digests is not sent.
+Exit flash_write(const DeskOptions&, const FlashParts&, bool detect_flash_size, bool force, bool skip_equal);
 Exit flash_verify(const DeskOptions&, const FlashParts&);
 Exit flash_read(const DeskOptions&, const std::string& offset, const std::string& size, const std::string& file);
 Exit flash_erase(const DeskOptions&, const std::string& offset, const std::string& size);

@@ -244,6 +244,7 @@ class CommandLine {
     add_desk_options(write);
     write->add_option("parts", words_, "OFFSET FILE …")->required();
     write->add_flag("--detect-flash-size", detect_, "Make the bootloader's header say this flash's size");
+    write->add_flag("--no-skip", no_skip_, "Send everything, also what is on the flash already by the board's MD5");
     write->add_flag("--force", force_, "Also images that are for another chip or another revision of it");
     on(write, [this](const Settings& settings) { return with_parts(settings, true); });
     auto* verify = command(*flash, "verify", "Compare files with the flash by the board's MD5", "  espmint flash verify 0x10000 app.bin\n");
@@ -273,7 +274,7 @@ class CommandLine {
       return report({Code::usage, Remedy::refuse, "files come as pairs: OFFSET FILE OFFSET FILE …", {}, {}, {}}, all_.voice);
     FlashParts parts;
     for (std::size_t i = 0; i < words_.size(); i += 2) parts.emplace_back(words_[i], words_[i + 1]);
-    return write ? flash_write(desk(settings), parts, detect_, force_) : flash_verify(desk(settings), parts);
+    return write ? flash_write(desk(settings), parts, detect_, force_, !no_skip_) : flash_verify(desk(settings), parts);
   }
 
   RecordOptions record(const Settings& settings) { return {settings, all_.voice, product_}; }
@@ -390,7 +391,7 @@ class CommandLine {
   SimFirmwareCommand simfw_;
   std::string build_, out_, offset_, size_, file_, id_, name_, product_;
   std::vector<std::string> words_;
-  bool once_ = false, download_ = false, detect_ = false, force_ = false, whole_ = false, failed_ = false, csv_ = false;
+  bool once_ = false, download_ = false, detect_ = false, force_ = false, no_skip_ = false, whole_ = false, failed_ = false, csv_ = false;
   Exit exit_ = Exit::good;
 };
 

@@ -10,7 +10,10 @@
 namespace espmint {
 namespace {
 
-constexpr std::uint32_t sector = 0x1000;
+// Shorter runs of 0xFF are programmed: looking whether they are blank, and another stream, cost as much.
+constexpr std::uint32_t shortest_blank = 0x4000;
+// Of the status bytes of a stub: the frame came damaged and was not taken. Source: esptool documentation, Serial Protocol.
+constexpr std::uint8_t stub_checksum_wrong = 0xc1;
 
 /// A zlib stream (RFC 1950), as both inflaters expect it; nothing when it would not be smaller.
 std::optional<Bytes> deflate(ByteView plain, int level) {
@@ -69,12 +72,18 @@ PreparedRegion::~PreparedRegion() {
   if (secret) wipe(frames);
 }
 
+std::uint64_t PreparedRegion::wire_bytes() const {
+  std::uint64_t all = frames.size();
+  for (const auto& part : parts) all += part->wire_bytes();
+  return all;
+}
+
 namespace {
 
-std::shared_ptr<const PreparedRegion> frame_region(FlashOffset at, ByteView bytes, const WriteFormat& format, int level,
-                                                  bool secret) {
+std::shared_ptr<PreparedRegion> frame_part(FlashOffset at, ByteView bytes, const WriteFormat& format, int level, bool secret) {
   auto region = std::make_shared<PreparedRegion>();
   region->secret = secret;
+  region->format = format;
   region->range = {at, static_cast<std::uint32_t>(bytes.size())};
   region->md5 = md5_of(bytes);
   auto packed = deflate(bytes, level);
@@ -121,6 +130,66 @@ std::shared_ptr<const PreparedRegion> frame_region(FlashOffset at, ByteView byte
   return region;
 }
 
+/// Where the bytes of one region go, and what stays blank.
+struct Layout {
+  std::vector<FlashRange> parts, blanks;
+};
+
+/// By blocks of 64 KiB, the pieces in which flash is erased quickest. A block that ends in 0xFF for long becomes a part with
+/// its beginning alone: where its end turns out not to be blank the block is erased whole, and that part written behind.
+Layout lay_out(FlashRange region, ByteView bytes) {
+  Layout out;
+  bool open = false;  // the last part goes on into the next block
+  for (std::uint32_t done = 0; done < region.size;) {
+    const std::uint32_t at = region.at.bytes + done;
+    const std::uint32_t size = std::min(flash_block - at % flash_block, region.size - done);
+    std::uint32_t used = size;
+    while (used > 0 && bytes[done + used - 1] == 0xff) --used;
+    used = std::min(round_up(used, flash_sector), size);
+    const bool sparse = size - used >= shortest_blank;
+    if (!sparse && open) {
+      out.parts.back().size += size;
+    } else if (!sparse || used > 0) {
+      out.parts.push_back({{at}, sparse ? used : size});
+    }
+    if (sparse) {
+      if (used == 0 && !out.blanks.empty() && out.blanks.back().end() == at) out.blanks.back().size += size;
+      else out.blanks.push_back({{at + used}, size - used});
+    }
+    open = !sparse;
+    done += size;
+  }
+  return out;
+}
+
+std::shared_ptr<const PreparedRegion> frame_region(FlashOffset at, ByteView bytes, const WriteFormat& format, int level, bool secret) {
+  const FlashRange range{at, static_cast<std::uint32_t>(bytes.size())};
+  Layout layout;
+  // The ROM erases all of a region before the first byte of it and knows no other way.
+  if (format.stub && at.bytes % flash_sector == 0) layout = lay_out(range, bytes);
+  auto of = [&](FlashRange part) { return bytes.subspan(part.at.bytes - at.bytes, part.size); };
+  std::shared_ptr<PreparedRegion> region;
+  if (layout.blanks.empty()) {
+    region = frame_part(at, bytes, format, level, secret);
+  } else {
+    region = std::make_shared<PreparedRegion>();
+    region->secret = secret;
+    region->format = format;
+    region->range = range;
+    region->md5 = md5_of(bytes);
+    for (FlashRange part : layout.parts) region->parts.push_back(frame_part(part.at, of(part), format, level, secret));
+    for (FlashRange blank : layout.blanks) {
+      // A region may end within a sector, which no other can share with it.
+      blank.size = round_up(blank.size, flash_sector);
+      const std::uint32_t from = std::max(blank.at.bytes / flash_block * flash_block, at.bytes);
+      const FlashRange erase{{from}, static_cast<std::uint32_t>(blank.end() - from)};
+      region->blanks.push_back({blank, erase, md5_of(Bytes(blank.size, 0xff))});
+    }
+  }
+  if (!secret) region->plain.assign(bytes.begin(), bytes.end());
+  return region;
+}
+
 }  // namespace
 
 std::shared_ptr<const PreparedRegion> prepare_region(FlashOffset at, ByteView bytes, const WriteFormat& format) {
@@ -139,8 +208,34 @@ Result<void> can_work_on_flash(const Loader& loader) {
   return fail(std::move(fault));
 }
 
-Task<Result<void>> write_region(Loader& loader, const PreparedRegion& region, Progress progress) {
-  CO_TRY(can_work_on_flash(loader));
+std::shared_ptr<const PreparedRegion> prepare_rest(const PreparedRegion& region, FlashOffset from) {
+  return frame_region(from, ByteView{region.plain}.subspan(from.bytes - region.range.at.bytes), region.format, 6, false);
+}
+
+namespace {
+
+/// One block and its answer. One that the stub refuses for its checksum is sent again: it has looked at that before
+/// anything else. The ROM takes no block after such a one (rom-protocol note 6), so there the fault rises.
+Task<Result<Reply>> send_block(Loader& loader, Op data, ByteView frame, std::chrono::milliseconds budget) {
+  for (int attempt = 1;; ++attempt) {
+    auto answer = co_await loader.command_framed(data, frame, budget);
+    const bool damaged = !answer && answer.error().code == Code::command_refused && loader.speaker() == Speaker::stub &&
+                         answer.error().seen == describe_status(stub_checksum_wrong, Speaker::stub);
+    if (!damaged || attempt == block_attempts) co_return answer;
+  }
+}
+
+/// Whether the ends of this range are blank: on a board fresh from its reel all of it is, on a used one hardly any.
+Task<Result<bool>> looks_blank(Loader& loader, FlashRange range) {
+  static const Md5 blank = md5_of(Bytes(flash_sector, 0xff));
+  CO_TRY(Md5 first, co_await flash_md5(loader, {range.at, flash_sector}));
+  if (first != blank) co_return false;
+  FlashRange end{{static_cast<std::uint32_t>(range.end()) - flash_sector}, flash_sector};
+  CO_TRY(Md5 last, co_await flash_md5(loader, end));
+  co_return last == blank;
+}
+
+Task<Result<void>> write_part(Loader& loader, const PreparedRegion& region, Progress progress) {
   Op begin = region.deflated ? Op::flash_defl_begin : Op::flash_begin;
   Op data = region.deflated ? Op::flash_defl_data : Op::flash_data;
   // The ROM erases the whole region before it answers BEGIN, the stub as it goes.
@@ -151,8 +246,8 @@ Task<Result<void>> write_region(Loader& loader, const PreparedRegion& region, Pr
   for (std::size_t i = 0; i < region.blocks.size(); ++i) {
     const auto& block = region.blocks[i];
     std::uint32_t working_on = block.plain_bytes + (i > 0 ? region.blocks[i - 1].plain_bytes : 0);
-    auto answer = co_await loader.command_framed(data, ByteView{region.frames}.subspan(block.from, block.size),
-                                                 budget_of(data, working_on));
+    auto answer = co_await send_block(loader, data, ByteView{region.frames}.subspan(block.from, block.size),
+                                      budget_of(data, working_on));
     if (!answer) co_return fail(at_block(std::move(answer.error()), region, i, late));
     done += block.plain_bytes;
     if (progress) progress(done);
@@ -164,6 +259,37 @@ Task<Result<void>> write_region(Loader& loader, const PreparedRegion& region, Pr
     if (!answer) co_return fail(at_block(std::move(answer.error()), region, region.blocks.size(), late));
   }
   co_return ok();
+}
+
+}  // namespace
+
+Task<Result<void>> write_region(Loader& loader, const PreparedRegion& region, Progress progress) {
+  CO_TRY(can_work_on_flash(loader));
+  if (region.blanks.empty()) co_return co_await write_part(loader, region, std::move(progress));
+  for (const auto& blank : region.blanks) {
+    CO_TRY(bool is_blank, co_await looks_blank(loader, blank.range));
+    if (!is_blank) CO_TRY(co_await erase_region(loader, blank.erase));
+  }
+  for (const auto& part : region.parts) {
+    // The blanks before it are done with it.
+    const std::uint64_t before = part->range.at.bytes - region.range.at.bytes;
+    Progress tell;
+    if (progress) tell = [&progress, before](std::uint64_t done) { progress(before + done); };
+    CO_TRY(co_await write_part(loader, *part, std::move(tell)));
+  }
+  if (progress) progress(region.range.size);
+  co_return ok();
+}
+
+Task<Result<bool>> erase_blanks(Loader& loader, const PreparedRegion& region) {
+  bool found = false;
+  for (const auto& blank : region.blanks) {
+    CO_TRY(Md5 on_board, co_await flash_md5(loader, blank.range));
+    if (on_board == blank.md5) continue;
+    found = true;
+    CO_TRY(co_await erase_region(loader, blank.range));
+  }
+  co_return found;
 }
 
 Task<Result<Md5>> flash_md5(Loader& loader, FlashRange range) {
@@ -178,7 +304,7 @@ Task<Result<Md5>> flash_md5(Loader& loader, FlashRange range) {
 
 Task<Result<void>> erase_region(Loader& loader, FlashRange range) {
   CO_TRY(can_work_on_flash(loader));
-  if (range.at.bytes % sector != 0 || range.size % sector != 0) {
+  if (range.at.bytes % flash_sector != 0 || range.size % flash_sector != 0) {
     Fault fault{Code::usage, Remedy::refuse, "flash is erased in whole sectors of 4096 bytes"};
     fault.seen = fmt::format("offset {:#x}, size {:#x}", range.at.bytes, range.size);
     co_return fail(std::move(fault));

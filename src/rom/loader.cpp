@@ -116,7 +116,8 @@ std::optional<Result<Reply>> Loader::read_reply(Op op, ByteView frame) {
   if (answered != op && !unknown) return std::nullopt;
   if (refused) {
     Fault fault{Code::command_refused, Remedy::retry, fmt::format("the board refused {}", spec_of(op).name)};
-    fault.seen = describe_status(status[1], speaker_);
+    // The stub says its reason with the first byte ("c1 00"), the ROM with the second ("01 07").
+    fault.seen = describe_status(status[0] == 1 ? status[1] : status[0], speaker_);
     return fail(std::move(fault));
   }
   return Reply{get_u32(frame, 4), Bytes(frame.begin() + header_bytes, frame.end() - status_bytes),

@@ -231,21 +231,16 @@ Task<Result<void>> BoardRun::resume_identity() {
   co_return ok();
 }
 
-Task<Result<bool>> BoardRun::matches(const PreparedRegion& region) {
-  CO_TRY(Md5 on_board, co_await flash_md5(loader_, region.range));
-  co_return on_board == region.md5;
-}
-
-Task<Result<void>> BoardRun::write_and_check(const PreparedRegion& region, std::string_view label, std::uint64_t done_before) {
+Task<Result<void>> BoardRun::bring_to_flash(std::shared_ptr<const PreparedRegion> region, LookFirst look, std::string_view label,
+                                            std::uint64_t done_before) {
   std::uint64_t total = firmware_->bytes + (image_ ? image_->range.size : 0);
   auto tell = [this, done_before, total](std::uint64_t done) { station_.observer.on_progress(slot_, done_before + done, total); };
-  Instant start = station_.clock.now();
-  CO_TRY(co_await write_region(loader_, region, tell));
-  outcome_.flashing_seconds += seconds_between(start, station_.clock.now());
-  outcome_.flashed_bytes += region.range.size;
-  outcome_.wire_bytes += region.wire_bytes();
-  CO_TRY(Md5 on_board, co_await flash_md5(loader_, region.range));
-  if (on_board != region.md5) co_return fail(flash_differs(Code::flash_differs, label, on_board, region.md5));
+  auto updated = co_await update_region(loader_, station_.pool, std::move(region), look, std::move(tell));
+  if (!updated && updated.error().code == Code::flash_differs) updated.error().what = fmt::format("{} is not on the flash as it was sent", label);
+  CO_TRY(RegionUpdate done, std::move(updated));
+  outcome_.flashing_seconds += std::chrono::duration<double>(done.writing).count();
+  outcome_.flashed_bytes += done.written_bytes;
+  outcome_.wire_bytes += done.wire_bytes;
   co_return ok();
 }
 
@@ -256,23 +251,13 @@ Task<Result<void>> BoardRun::erase_if_needed(const PlannedErase& erase) {
 }
 
 Task<Result<void>> BoardRun::flash_firmware() {
-  // A blank board has no partition table of ours: then nothing large is asked for its digest.
-  bool maybe_there = false;
-  if (firmware_->table) {
-    CO_TRY(maybe_there, co_await matches(*firmware_->table));
-  }
   std::uint64_t done = 0;
   for (std::size_t i = 0; i < firmware_->regions.size(); ++i) {
-    const PreparedRegion& region = *firmware_->regions[i];
-    bool there = maybe_there && firmware_->regions[i] == firmware_->table;
+    const auto& region = firmware_->regions[i];
     // What a VERIFIED board's own application has written since is its data, not our firmware gone wrong.
     bool its_own = in_place() && station_.plan.regions[i].kind == PlannedRegion::Kind::data;
-    if (its_own) there = true;
-    if (maybe_there && !there) {
-      CO_TRY(there, co_await matches(region));
-    }
-    if (!there) CO_TRY(co_await write_and_check(region, firmware_->labels[i], done));
-    done += region.range.size;
+    if (!its_own) CO_TRY(co_await bring_to_flash(region, LookFirst::yes, firmware_->labels[i], done));
+    done += region->range.size;
     station_.observer.on_progress(slot_, done, firmware_->bytes + (image_ ? image_->range.size : 0));
   }
   if (in_place()) co_return ok();
@@ -293,7 +278,7 @@ Task<Result<void>> BoardRun::flash_identity() {
     exposed_ = true;
     CO_TRY(save_private_key());
   }
-  CO_TRY(co_await write_and_check(*image_, "the identity image", firmware_->bytes));
+  CO_TRY(co_await bring_to_flash(image_, LookFirst::no, "the identity image", firmware_->bytes));
   co_return co_await mark_written();
 }
 

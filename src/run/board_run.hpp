@@ -6,6 +6,7 @@
 
 #include "base/secret.hpp"
 #include "handshake/line_dialect.hpp"
+#include "rom/update_region.hpp"
 #include "run/reconcile.hpp"
 #include "run/station.hpp"
 
@@ -103,8 +104,7 @@ class BoardRun {
   [[nodiscard]] bool is_explained(const Fault&) const;
   [[nodiscard]] bool may_be_another() const;
   void note_absences(const Port::Absences& before);
-  Task<Result<void>> write_and_check(const PreparedRegion&, std::string_view label, std::uint64_t done_before);
-  Task<Result<bool>> matches(const PreparedRegion&);
+  Task<Result<void>> bring_to_flash(std::shared_ptr<const PreparedRegion>, LookFirst, std::string_view label, std::uint64_t done_before);
   Task<Result<void>> erase_if_needed(const PlannedErase&);
   void enter(Step);
   /// VERIFIED before with this very plan.

@@ -38,7 +38,6 @@ Task<Result<std::shared_ptr<const PreparedFirmware>>> FirmwarePreparer::for_boar
       auto work = [at = region.at, bytes = std::move(patched), format] { return prepare_region(at, bytes, format); };
       prepared = co_await on_pool(pool_, std::move(work));
     }
-    if (region.kind == PlannedRegion::Kind::partition_table) firmware->table = prepared;
     firmware->bytes += prepared->range.size;
     firmware->regions.push_back(std::move(prepared));
     firmware->labels.push_back(region.label);

@@ -12,7 +12,6 @@
 namespace espmint {
 
 struct PreparedFirmware {
-  std::shared_ptr<const PreparedRegion> table;                 // also among `regions`
   std::vector<std::shared_ptr<const PreparedRegion>> regions;  // in flash order
   std::vector<std::string> labels;                             // of the regions, for people
   std::uint64_t bytes = 0;                                     // of all regions
