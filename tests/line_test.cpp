@@ -152,6 +152,44 @@ TEST_P(Swapped, BoardNeverGetsWhatWasPlannedForAnother) {
 }
 INSTANTIATE_TEST_SUITE_P(AtAnyMoment, Swapped, testing::Range(1, 48));
 
+int notes_about(const Bench& bench, std::string_view words) {
+  int count = 0;
+  for (const std::string& sentence : bench.listener.notes) count += sentence.find(words) != std::string::npos ? 1 : 0;
+  return count;
+}
+
+Task<> swap_after_the_first(Bench& bench, Mac second, int& notes_by_then) {
+  while (bench.listener.done.empty()) co_await bench.loop.sleep_for(100ms);
+  notes_by_then = notes_about(bench, "no answer at");
+  bench.ports().swap("a", second);
+}
+
+// A long cable is one board's trouble: the next ones in its slot start where it answered.
+TEST(Line, RemembersTheSpeedThatASlotsCableCarries) {
+  Bench bench{Seed{61}};
+  bench.options.baud = Baud{921'600};
+  bench.plug_in("a", {.max_clean_baud = 300'000});
+  int notes = 0;
+  LineSummary summary = bench.run(on({"a"}, 2), swap_after_the_first(bench, Mac{{0x24, 0xd7, 0xeb, 0x77, 0x77, 0x77}}, notes), 3min);
+  EXPECT_EQ(summary.passed, 2u);
+  EXPECT_GE(notes, 1);
+  EXPECT_EQ(notes_about(bench, "no answer at"), notes) << "the second board fell back, too";
+}
+
+TEST(BaudMemory, StartsLowerWhereASpeedFailedUntilTheSlotHasDoneWellLongEnough) {
+  BaudMemory memory;
+  const Baud fast{921'600}, slow{230'400};
+  EXPECT_EQ(memory.start("a", fast), fast);
+  memory.fell_back("a", slow);
+  EXPECT_EQ(memory.start("a", fast), slow);
+  EXPECT_EQ(memory.start("a", Baud{115'200}), Baud{115'200}) << "never faster than was asked for";
+  EXPECT_EQ(memory.start("b", fast), fast);
+  for (int board = 1; board < BaudMemory::good_boards_until_forgotten; ++board) memory.went_well("a");
+  EXPECT_EQ(memory.start("a", fast), slow);
+  memory.went_well("a");
+  EXPECT_EQ(memory.start("a", fast), fast);
+}
+
 TEST(Line, EndsAtTheQuotaWithoutExposingOneMore) {
   Bench bench{Seed{6}};
   bench.plan.quota = 2;

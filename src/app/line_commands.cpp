@@ -186,6 +186,8 @@ Result<Exit> work(LineCommand command) {
   options.use_stub = has_stub;
   options.renew = command.renew;
   options.reset = !command.no_reset;
+  // A board without reset wires needs a hand, and a hand sits before a terminal.
+  if (stderr_is_terminal()) options.button_patience = command.one_pass ? std::chrono::minutes{1} : std::chrono::minutes{10};
   options.keep_key_folder = (command.settings.state / "keys").string();
   Station station{loop, *entropy, *pool, *ledger_pool, *ledger, cloud, observer, stubs, plan, firmware, options, keys ? &*keys : nullptr};
   auto opener = make_system_port_opener(loop);

@@ -224,6 +224,8 @@ class CommandLine {
     command->add_flag("--no-stub", desk_.no_stub, "Use the ROM's own loader");
     command->add_flag("--no-reset", desk_.no_reset, "The board is in download mode already");
     command->add_flag("--stay", desk_.stay, "Leave the board in download mode");
+    command->add_option("--wait", desk_.wait_seconds, "Seconds for a hand at BOOT and RESET where no wire does it (60 at a terminal, else 0)")
+        ->check(CLI::Range(0.0, 86'400.0));
   }
 
   void add_desk() {
@@ -238,14 +240,27 @@ class CommandLine {
     reset->add_flag("--download", download_, "Into download mode");
     on(reset, [this](const Settings& settings) { return board_reset(desk(settings), download_); });
 
+    add_monitor(*board);
+    auto* selftest = command(*board, "selftest", "Try resets, speeds, ROM, stub, write, read and erase on a scratch region, and write a report",
+                             "  espmint board selftest --port /dev/ttyUSB0 --report selftest.txt\n  espmint board selftest --region 0x3f0000,64K\n");
+    add_desk_options(selftest);
+    selftest->add_option("--region", selftest_.region, "OFFSET,SIZE to write to; what it holds is put back (the last 64 KiB)");
+    selftest->add_option("--report", selftest_.report, "File for the report; it has the MAC and no keys");
+    selftest->add_flag("--force", selftest_.force, "Also where a partition with content lies");
+    on(selftest, [this](const Settings& settings) { return board_selftest(desk(settings), selftest_); });
+
     auto* flash = noun("flash", "Flash memory of one board");
     auto* write = command(*flash, "write", "Write files, compressed, and verify them by the board's MD5",
                           "  espmint flash write 0x1000 bootloader.bin 0x8000 partition-table.bin 0x10000 app.bin\n");
     add_desk_options(write);
     write->add_option("parts", words_, "OFFSET FILE …")->required();
-    write->add_flag("--detect-flash-size", detect_, "Make the bootloader's header say this flash's size");
-    write->add_flag("--no-skip", no_skip_, "Send everything, also what is on the flash already by the board's MD5");
-    write->add_flag("--force", force_, "Also images that are for another chip or another revision of it");
+    write->add_option("--flash-mode", write_.flash_mode, "The bootloader's header is made to say: qio, qout, dio, dout, or keep");
+    write->add_option("--flash-freq", write_.flash_frequency, "80m, 40m, 26m, 20m, … as the chip has them, or keep");
+    write->add_option("--flash-size", write_.flash_size, "detect, 4MB, …, or keep");
+    write->add_flag_callback("--detect-flash-size", [this] { write_.flash_size = "detect"; }, "The same as --flash-size detect");
+    write->add_flag("--encrypt", write_.encrypt, "Encrypted by the chip's ROM with its own key");
+    write->add_flag("--force", write_.force, "Also images that are for another chip or another revision of it");
+    write->add_flag_callback("--no-skip", [this] { write_.skip_equal = false; }, "Send everything, also what is on the flash already by the board's MD5");
     on(write, [this](const Settings& settings) { return with_parts(settings, true); });
     auto* verify = command(*flash, "verify", "Compare files with the flash by the board's MD5", "  espmint flash verify 0x10000 app.bin\n");
     add_desk_options(verify);
@@ -274,7 +289,29 @@ class CommandLine {
       return report({Code::usage, Remedy::refuse, "files come as pairs: OFFSET FILE OFFSET FILE …", {}, {}, {}}, all_.voice);
     FlashParts parts;
     for (std::size_t i = 0; i < words_.size(); i += 2) parts.emplace_back(words_[i], words_[i + 1]);
-    return write ? flash_write(desk(settings), parts, detect_, force_, !no_skip_) : flash_verify(desk(settings), parts);
+    return write ? flash_write(desk(settings), parts, write_) : flash_verify(desk(settings), parts);
+  }
+
+  void add_monitor(CLI::App& board) {
+    auto* monitor = command(board, "monitor", "Print what the board says, line by line, until Ctrl-C",
+                            "  espmint board monitor --reset --timestamps\n"
+                            "  espmint board monitor --filter 'E \\(' --log boot.log\n"
+                            "  espmint board monitor --reset --until 'got ip' --for 30\n");
+    add_port_options(monitor, false);
+    monitor->get_option("--baud")->description("Speed of the application's console (115200)");
+    monitor->add_flag("--reset", monitor_.reset, "Start the application first");
+    auto take_all = [](CLI::Option* option) { option->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll); };
+    take_all(monitor->add_option("--filter", monitor_.filter, "Only lines in which this regular expression is found; may be said again"));
+    take_all(monitor->add_option("--exclude", monitor_.exclude, "Not these lines"));
+    take_all(monitor->add_option("--until", monitor_.until, "End with 0 at the first such line, shown or not"));
+    monitor->add_flag("--timestamps", monitor_.timestamps, "Seconds since the start before each line");
+    monitor->add_option("--log", monitor_.log, "File to which every byte is appended as it came");
+    monitor->add_option("--for", monitor_.seconds, "End after so many seconds: with 0, or with 1 where --until was not found")
+        ->check(CLI::Range(0.0, 1e9));
+    on(monitor, [this](const Settings& settings) {
+      if (all_.flags.baud) monitor_.baud = settings.baud.per_second;
+      return board_monitor(desk(settings), monitor_);
+    });
   }
 
   RecordOptions record(const Settings& settings) { return {settings, all_.voice, product_}; }
@@ -387,11 +424,14 @@ class CommandLine {
   KeyCommand keys_;
   DemoCommand demo_;
   DeskOptions desk_;
+  WriteOptions write_;
+  MonitorOptions monitor_;
+  SelftestWords selftest_;
   SimBoardCommand sim_;
   SimFirmwareCommand simfw_;
   std::string build_, out_, offset_, size_, file_, id_, name_, product_;
   std::vector<std::string> words_;
-  bool once_ = false, download_ = false, detect_ = false, force_ = false, no_skip_ = false, whole_ = false, failed_ = false, csv_ = false;
+  bool once_ = false, download_ = false, whole_ = false, failed_ = false, csv_ = false;
   Exit exit_ = Exit::good;
 };
 

@@ -4,9 +4,13 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
+
+#include "app/json.hpp"
 
 namespace espmint::app {
 namespace {
@@ -48,29 +52,53 @@ std::string progress_bar(std::uint64_t done, std::uint64_t total, int cells) {
   return out;
 }
 
-ProgressLine::ProgressLine(std::string title, std::uint64_t total, const Voice& voice)
-    : title_(std::move(title)), total_(total), silent_(voice.json || voice.quiet), live_(stderr_is_terminal()), started_(now_seconds()) {}
+std::optional<Pace::Figures> Pace::at(double now, std::uint64_t done, double every) {
+  const bool end = done >= total_;
+  const bool due = end ? !told_end_ : !told_ || now - *told_ >= every;
+  if (total_ == 0 || !due) return std::nullopt;
+  told_ = now;
+  told_end_ = end;
+  constexpr double too_early = 0.05;
+  const double spent = now - started_;
+  Figures figures{std::min(done, total_), total_, static_cast<int>(std::min(done, total_) * 100 / total_), 0, {}};
+  if (spent > too_early && done > 0) {
+    figures.bytes_per_second = static_cast<double>(figures.done) / spent;
+    figures.seconds_left = static_cast<double>(total_ - figures.done) / figures.bytes_per_second;
+  }
+  return figures;
+}
+
+std::string show_progress(const Pace::Figures& figures, int cells) {
+  std::string text = fmt::format("{} {:3}%", progress_bar(figures.done, figures.total, cells), figures.percent);
+  if (figures.bytes_per_second > 0) text += fmt::format(" {:.0f} KB/s", figures.bytes_per_second / 1024);
+  if (figures.seconds_left && figures.done < figures.total) text += fmt::format(", {:.0f} s left", *figures.seconds_left);
+  return text;
+}
+
+ProgressLine::ProgressLine(std::string title, std::uint64_t total, const Voice& voice, std::string what)
+    : title_(std::move(title)), what_(std::move(what)), json_(voice.json),
+      live_(!voice.json && !voice.quiet && stderr_is_terminal()), pace_(total, now_seconds()) {}
 
 ProgressLine::~ProgressLine() {
-  if (drawn_ && live_) std::fputs("\n", stderr);
+  // What it came to is the next line.
+  if (drawn_) std::fputs("\r\x1b[K", stderr);
 }
 
 void ProgressLine::show(std::uint64_t done) {
-  if (silent_ || total_ == 0) return;
-  double now = now_seconds(), spent = now - started_;
-  auto percent = static_cast<int>(done * 100 / total_);
-  double rate = spent > 0.05 ? static_cast<double>(done) / spent : 0;
-  if (live_) {
-    if (done < total_ && now - last_drawn_ < 0.1) return;
-    last_drawn_ = now;
-    drawn_ = true;
-    std::string left = rate > 0 && done < total_ ? fmt::format(", {:.0f} s left", static_cast<double>(total_ - done) / rate) : "";
-    std::fputs(fmt::format("\r\x1b[K{} {} {:3}% {:.0f} KB/s{}", title_, progress_bar(done, total_, 24), percent, rate / 1024, left).c_str(), stderr);
-    std::fflush(stderr);
-  } else if (percent / 10 > last_tenth_) {
-    last_tenth_ = percent / 10;
-    std::fputs(fmt::format("{} {}%\n", title_, percent).c_str(), stderr);
+  if (!json_ && !live_) return;
+  constexpr double for_programs = 0.2, for_people = 0.1;
+  auto figures = pace_.at(now_seconds(), done, json_ ? for_programs : for_people);
+  if (!figures) return;
+  if (json_) {
+    print_json({{"v", 1}, {"event", "progress"}, {"what", what_}, {"title", title_}, {"done", figures->done}, {"total", figures->total},
+                {"bytes_per_second", std::round(figures->bytes_per_second)},
+                {"seconds_left", figures->seconds_left ? Json(std::round(*figures->seconds_left * 10) / 10) : Json{}}});
+    return;
   }
+  drawn_ = true;
+  const int cells = std::clamp(terminal_columns() - static_cast<int>(title_.size()) - 30, 5, 24);
+  std::fputs(fmt::format("\r\x1b[K{} {}", title_, show_progress(*figures, cells)).c_str(), stderr);
+  std::fflush(stderr);
 }
 
 }  // namespace espmint::app

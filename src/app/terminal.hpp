@@ -1,6 +1,8 @@
 // app/terminal.hpp: what kind of reader stands at stdout and stderr, and words in colour for the kind that sees it.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -27,20 +29,44 @@ std::string painted(Colour, std::string_view text, bool colour);
 /// A bar of `cells` characters: "███████░░░".
 std::string progress_bar(std::uint64_t done, std::uint64_t total, int cells);
 
-/// One line on stderr that is redrawn, for long work of a single command; a line every 10 % where nobody watches.
+/// How fast something gets on, from moments in seconds. Pure: a test brings its own moments.
+class Pace {
+ public:
+  Pace(std::uint64_t total, double started) : total_(total), started_(started) {}
+  struct Figures {
+    std::uint64_t done = 0, total = 0;
+    int percent = 0;
+    double bytes_per_second = 0;         // 0: too early to say
+    std::optional<double> seconds_left;  // nothing: too early to say
+  };
+  /// Nothing when the last ones are younger than `every` seconds, unless this is the end and it was not told yet.
+  std::optional<Figures> at(double now, std::uint64_t done, double every);
+
+ private:
+  std::uint64_t total_;
+  double started_;
+  std::optional<double> told_;
+  bool told_end_ = false;
+};
+
+/// "██████░░░░  40% 320 KB/s, 3 s left"
+std::string show_progress(const Pace::Figures&, int cells);
+
+/// Long work of a single command: one line on stderr that is redrawn where somebody watches, an event `progress` at most
+/// five times a second with --json, nothing in a pipe.
 class ProgressLine {
  public:
-  ProgressLine(std::string title, std::uint64_t total, const Voice&);
+  /// `title` for people; `what` for programs: "write", "read", "verify", "erase".
+  ProgressLine(std::string title, std::uint64_t total, const Voice&, std::string what = "write");
   ~ProgressLine();
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
   void show(std::uint64_t done);
 
  private:
-  std::string title_;
-  std::uint64_t total_;
-  bool silent_, live_;
-  int last_tenth_ = -1;
-  double started_;
-  double last_drawn_ = 0;
+  std::string title_, what_;
+  bool json_, live_;
+  Pace pace_;
   bool drawn_ = false;
 };
 

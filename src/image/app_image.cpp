@@ -236,19 +236,36 @@ std::string_view image_chip_name(std::uint16_t chip_id) {
   return {};
 }
 
-Result<Bytes> with_flash_size(ByteView image, ByteCount flash_size) {
+std::optional<std::uint8_t> flash_mode_of(std::string_view name) {
+  auto row = std::find(mode_names.begin(), mode_names.end(), name);
+  if (row == mode_names.end()) return std::nullopt;
+  return static_cast<std::uint8_t>(row - mode_names.begin());
+}
+
+std::optional<std::uint8_t> flash_frequency_of(std::string_view name, std::uint16_t chip_id) {
+  for (const FrequencyRow& row : frequencies)
+    if (!name.empty() && flash_frequency_name(row.code, chip_id) == name) return row.code;
+  return std::nullopt;
+}
+
+Result<Bytes> with_flash_header(ByteView image, const FlashHeader& wanted) {
   TRY(AppImage parsed, parse_app_image(image));
-  std::optional<std::uint8_t> code = flash_size_code_of(flash_size);
-  if (!code)
-    return fail(Fault{.code = Code::image_invalid,
-                      .remedy = Remedy::refuse,
-                      .what = fmt::format("a firmware image cannot say a flash size of {}", show_bytes(flash_size)),
-                      .advice = "possible are 1, 2, 4, 8, 16, 32, 64 and 128 MB"});
+  std::uint8_t size_code = parsed.flash_size_code;
+  if (wanted.size) {
+    std::optional<std::uint8_t> code = flash_size_code_of(*wanted.size);
+    if (!code)
+      return fail(Fault{.code = Code::image_invalid,
+                        .remedy = Remedy::refuse,
+                        .what = fmt::format("a firmware image cannot say a flash size of {}", show_bytes(*wanted.size)),
+                        .advice = "possible are 1, 2, 4, 8, 16, 32, 64 and 128 MB"});
+    size_code = *code;
+  }
   Bytes out{image.begin(), image.end()};
-  if (parsed.flash_size_code == *code) return out;
+  out[2] = wanted.mode.value_or(parsed.flash_mode);
+  out[3] = static_cast<std::uint8_t>(size_code << 4 | (wanted.frequency_code.value_or(parsed.flash_frequency_code) & 0x0f));
+  if (out[2] == image[2] && out[3] == image[3]) return out;
   // A new digest would hide that the image was damaged before.
   if (!parsed.intact()) return fail(damaged("the firmware image is damaged", "its checksum or digest does not match"));
-  out[3] = static_cast<std::uint8_t>(*code << 4 | parsed.flash_frequency_code);
   if (parsed.has_digest) {
     std::size_t end = parsed.size - digest_bytes;
     Sha256 digest = sha256_of(ByteView{out}.first(end));

@@ -69,9 +69,22 @@ std::optional<ByteCount> flash_size_of_code(std::uint8_t code);
 std::string_view flash_mode_name(std::uint8_t mode);
 std::string_view flash_frequency_name(std::uint8_t code, std::uint16_t chip_id);
 std::string_view image_chip_name(std::uint16_t chip_id);
-/// The image with its header saying this flash size, its digest made valid again. Same bytes when it says so already.
+/// The other way round; nothing for a name that means none on this chip.
+std::optional<std::uint8_t> flash_mode_of(std::string_view name);
+std::optional<std::uint8_t> flash_frequency_of(std::string_view name, std::uint16_t chip_id);
+
+/// What an image's header says of the flash it lies in; nothing: as it is.
+struct FlashHeader {
+  std::optional<std::uint8_t> mode, frequency_code;
+  std::optional<ByteCount> size;
+  auto operator<=>(const FlashHeader&) const = default;
+};
+/// The image with its header saying this, its digest made valid again. Same bytes when it says so already.
 /// Bytes behind the image (a signature, which this breaks) stay. Faults: firmware_damaged for an image that is not
 /// intact, image_invalid for a size the header cannot say.
-Result<Bytes> with_flash_size(ByteView image, ByteCount flash_size);
+Result<Bytes> with_flash_header(ByteView image, const FlashHeader& wanted);
+inline Result<Bytes> with_flash_size(ByteView image, ByteCount flash_size) {
+  return with_flash_header(image, {.mode = {}, .frequency_code = {}, .size = flash_size});
+}
 
 }  // namespace espmint

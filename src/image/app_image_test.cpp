@@ -192,6 +192,30 @@ TEST(AppImage, KeepsItsBytesWhenItSaysThatFlashSizeAlready) {
   EXPECT_EQ(with_flash_size(bytes, 4_MiB).value(), bytes);
 }
 
+TEST(AppImage, GetsModeAndFrequencyWithAValidDigest) {
+  Bytes bytes = make_image();
+  auto frequency = flash_frequency_of("40m", parse_app_image(bytes)->chip_id);
+  ASSERT_TRUE(frequency);
+  Result<Bytes> patched = with_flash_header(bytes, {.mode = flash_mode_of("dout"), .frequency_code = frequency, .size = {}});
+  ASSERT_TRUE(patched);
+  AppImage image = parse_app_image(*patched).value();
+  EXPECT_TRUE(image.intact());
+  EXPECT_EQ(flash_mode_name(image.flash_mode), "dout");
+  EXPECT_EQ(image.flash_frequency_code, 0);
+  EXPECT_EQ(flash_size_of_code(image.flash_size_code), 4_MiB);
+  EXPECT_EQ(with_flash_header(bytes, {}).value(), bytes);
+}
+
+TEST(AppImage, KnowsAFrequencyByItsNameOnAChip) {
+  EXPECT_EQ(flash_frequency_of("80m", 0), 0xf);
+  EXPECT_EQ(flash_frequency_of("80m", 13), 0x0);
+  EXPECT_EQ(flash_frequency_of("60m", 12), 0xf);
+  EXPECT_FALSE(flash_frequency_of("60m", 0));
+  EXPECT_FALSE(flash_frequency_of("", 13));
+  EXPECT_EQ(flash_mode_of("qio"), 0);
+  EXPECT_FALSE(flash_mode_of("octal"));
+}
+
 TEST(AppImage, GetsNoNewDigestWhenItIsDamaged) {
   Bytes bytes = make_image();
   bytes[350] ^= 1;

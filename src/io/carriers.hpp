@@ -1,6 +1,7 @@
 // io/carriers.hpp: inside this room: how each kind of port name is opened.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,7 +21,9 @@ struct NetworkName {
 };
 Result<NetworkName> parse_network_name(const std::string& name);
 
-Result<std::unique_ptr<Port>> open_tty(boost::asio::io_context&, const std::string& path);
+/// `tty_class`: where the kernel shows an adapter's latency timer.
+Result<std::unique_ptr<Port>> open_tty(boost::asio::io_context&, const std::string& path,
+                                       const std::filesystem::path& tty_class = "/sys/class/tty");
 Task<Result<std::unique_ptr<Port>>> open_socket(boost::asio::io_context&, NetworkName);
 Task<Result<std::unique_ptr<Port>>> open_rfc2217(boost::asio::io_context&, NetworkName);
 

@@ -27,13 +27,13 @@ using namespace std::chrono_literals;
 constexpr Duration permission_patience = 1s;
 constexpr Duration patience_step = 50ms;
 
-struct Unref {
+struct UnrefWatched {
   void operator()(udev* p) const { udev_unref(p); }
   void operator()(udev_monitor* p) const { udev_monitor_unref(p); }
   void operator()(udev_device* p) const { udev_device_unref(p); }
 };
 template <typename T>
-using Owned = std::unique_ptr<T, Unref>;
+using Watched = std::unique_ptr<T, UnrefWatched>;
 
 /// Every source only says "look again": what is there now is compared with what was there. Three of them, because each
 /// is deaf somewhere: udev in containers, inotify across mount namespaces, and the rescan is slow.
@@ -154,7 +154,7 @@ class SystemPortWatcher final : public PortWatcher {
       }
     }
     if (monitor_) {
-      while (Owned<udev_device>(udev_monitor_receive_device(monitor_.get()))) {
+      while (Watched<udev_device>(udev_monitor_receive_device(monitor_.get()))) {
       }
     }
   }
@@ -165,8 +165,8 @@ class SystemPortWatcher final : public PortWatcher {
   asio::posix::stream_descriptor udev_events_;
   std::shared_ptr<bool> folder_listens_ = std::make_shared<bool>(false);
   std::shared_ptr<bool> udev_listens_ = std::make_shared<bool>(false);
-  Owned<udev> library_;
-  Owned<udev_monitor> monitor_;
+  Watched<udev> library_;
+  Watched<udev_monitor> monitor_;
   std::map<std::string, Known> known_;
   std::deque<PortEvent> events_;
   bool holds_back_ = false;

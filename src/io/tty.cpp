@@ -11,9 +11,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
 
 #include "io/carriers.hpp"
+#include "io/latency_timer.hpp"
 #include "io/system_ports.hpp"
 #include "io/tty_baud.hpp"
 
@@ -33,30 +33,35 @@ Fault no_reset_lines(const std::string& name, int error) {
           "hold BOOT and press RESET on the board, or use an adapter (or rfc2217://) that has these lines"};
 }
 
-/// The time an adapter holds back what the board has sent. Source: Linux, ftdi_sio's latency_timer; others flush at
-/// once.
-Duration latency_of(const std::string& path) {
-  std::error_code ignored;  // the name may be a link, as those in /dev/serial are
-  const auto node = std::filesystem::weakly_canonical(path, ignored).filename().string();
-  std::ifstream file(fmt::format("/sys/class/tty/{}/device/latency_timer", node));
-  int milliseconds = 0;
-  return file >> milliseconds ? std::chrono::milliseconds{std::clamp(milliseconds, 0, 255)} : 0ms;
-}
+/// Asks the driver for low latency, which FTDI's understands as 1 ms for whoever may not write its timer; as it was
+/// afterwards. Others ignore or refuse it, which costs nothing.
+class LowLatency {
+ public:
+  explicit LowLatency(int fd) {
+    serial_struct settings{};
+    if (::ioctl(fd, TIOCGSERIAL, &settings) != 0 || (settings.flags & ASYNC_LOW_LATENCY) != 0) return;
+    changed_ = set(fd, true);
+  }
+  void end(int fd) {
+    if (std::exchange(changed_, false)) static_cast<void>(set(fd, false));
+  }
 
-/// FTDI waits 16 ms before it sends a short packet; this asks for 1 ms. Others ignore or refuse it, which costs
-/// nothing.
-void ask_for_low_latency(int fd) {
-  serial_struct settings{};
-  if (::ioctl(fd, TIOCGSERIAL, &settings) != 0) return;
-  settings.flags |= ASYNC_LOW_LATENCY;
-  static_cast<void>(::ioctl(fd, TIOCSSERIAL, &settings));
-}
+ private:
+  static bool set(int fd, bool low) {
+    serial_struct settings{};
+    if (::ioctl(fd, TIOCGSERIAL, &settings) != 0) return false;
+    settings.flags = low ? settings.flags | ASYNC_LOW_LATENCY : settings.flags & ~ASYNC_LOW_LATENCY;
+    return ::ioctl(fd, TIOCSSERIAL, &settings) == 0;
+  }
+  bool changed_ = false;
+};
 
 class TtyPort final : public Port {
  public:
-  explicit TtyPort(std::shared_ptr<FdStream> stream)
-      : stream_(std::move(stream)), name_(stream_->name()), latency_(latency_of(name_)) {}
-  ~TtyPort() override { stream_->close(); }
+  TtyPort(std::shared_ptr<FdStream> stream, const std::filesystem::path& tty_class)
+      : stream_(std::move(stream)), name_(stream_->name()), timer_(std::in_place, name_, tty_class), low_latency_(stream_->fd()),
+        latency_(timer_->now()) {}
+  ~TtyPort() override { shut(); }
   TtyPort(const TtyPort&) = delete;
   TtyPort& operator=(const TtyPort&) = delete;
 
@@ -81,11 +86,18 @@ class TtyPort final : public Port {
     if (::tcflush(stream_->fd(), TCIFLUSH) != 0) co_return fail(port_fault(name_, errno));
     co_return ok();
   }
-  void close() override { stream_->close(); }
+  void close() override { shut(); }
   [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] Duration latency() const override { return latency_; }
 
  private:
+  /// The adapter is left as it was found.
+  void shut() {
+    if (stream_->is_open()) low_latency_.end(stream_->fd());
+    stream_->close();
+    timer_.reset();
+  }
+
   Result<void> change_both_lines(bool dtr, bool rts) {
     int lines = 0;
     TRY(modem(TIOCMGET, lines));
@@ -143,6 +155,8 @@ class TtyPort final : public Port {
 
   std::shared_ptr<FdStream> stream_;
   std::string name_;
+  std::optional<LatencyTimer> timer_;
+  LowLatency low_latency_;
   Duration latency_;
 };
 
@@ -212,7 +226,8 @@ Fault tty_open_fault(const std::string& path, int error) {
   }
 }
 
-Result<std::unique_ptr<Port>> open_tty(boost::asio::io_context& context, const std::string& path) {
+Result<std::unique_ptr<Port>> open_tty(boost::asio::io_context& context, const std::string& path,
+                                       const std::filesystem::path& tty_class) {
   FileHandle handle{::open(path.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)};
   if (!handle.is_open()) return fail(tty_open_fault(path, errno));
   // The flock first: whoever fails here must not have touched the line of the one who holds it. TIOCEXCL alone does not
@@ -220,9 +235,8 @@ Result<std::unique_ptr<Port>> open_tty(boost::asio::io_context& context, const s
   if (::flock(handle.get(), LOCK_EX | LOCK_NB) != 0) return fail(tty_open_fault(path, errno));
   TRY(make_raw(handle.get(), path));
   if (::ioctl(handle.get(), TIOCEXCL) != 0) return fail(tty_open_fault(path, errno));
-  ask_for_low_latency(handle.get());
   TRY(auto stream, FdStream::adopt(context, std::move(handle), FdStream::Kind::tty, path));
-  return std::make_unique<TtyPort>(std::move(stream));
+  return std::make_unique<TtyPort>(std::move(stream), tty_class);
 }
 
 }  // namespace espmint

@@ -9,8 +9,11 @@
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
+#include <filesystem>
+#include <fstream>
 
 #include "io/carriers.hpp"
+#include "io/returning_port.hpp"
 #include "io/system_ports.hpp"
 #include "io/test_folder.hpp"
 #include "io/tty_baud.hpp"
@@ -334,6 +337,64 @@ TEST_F(Tty, NamesTheGroupThatMayOpenIt) {
   int status = 0;
   ::waitpid(child, &status, 0);
   EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+/// A place whose port gets another name each time: what udev says of a USB location.
+class OnePlace final : public PortOpener {
+ public:
+  OnePlace(PortOpener& system, std::string& name) : system_(system), name_(name) {}
+  Task<Result<std::unique_ptr<Port>>> open(const std::string& name) override { return system_.open(name); }
+  Result<PortInfo> look_again(const PortInfo& before) override {
+    PortInfo now = before;
+    now.name = name_;
+    return now;
+  }
+
+ private:
+  PortOpener& system_;
+  std::string& name_;
+};
+
+TEST_F(Tty, IsFollowedToAnotherNameAtTheSamePlace) {
+  loop.run([](Tty& test) -> Task<> {
+    std::string name = test.pty.name;
+    OnePlace place{*test.opener, name};
+    auto opened = co_await place.open(name);
+    EXPECT_TRUE(opened);
+    if (!opened) co_return;
+    ReturningPort port{place, test.loop, {.name = name, .location = "usb-1-4.2"}, std::move(*opened)};
+    test.pty.let_go_of_slave();
+    test.pty.hang_up();
+    Bytes got(16);
+    auto gone = co_await port.read_some(got, test.in(1s));
+    EXPECT_FALSE(gone);
+    Pty other;
+    name = other.name;
+    auto back = co_await port.reopen(test.in(5s));
+    EXPECT_TRUE(back);
+    EXPECT_EQ(port.name(), other.name);
+    other.let_go_of_slave();
+    other.say("here");
+    EXPECT_EQ(co_await port.read_some(got, test.in(1s)), 4U);
+  }(*this));
+}
+
+TEST_F(Tty, SetsAnFtdiTimerToOneMillisecondWhileItIsOpen) {
+  TestFolder sys;
+  const auto file = sys.path() / std::filesystem::path(pty.name).filename() / "device/latency_timer";
+  std::filesystem::create_directories(file.parent_path());
+  std::ofstream(file) << "16";
+  auto read = [&file] {
+    std::string text;
+    std::ifstream(file) >> text;
+    return text;
+  };
+  auto port = open_tty(loop.context(), pty.name, sys.path());
+  ASSERT_TRUE(port) << describe(port.error());
+  EXPECT_EQ(read(), "1");
+  EXPECT_EQ((*port)->latency(), 1ms);
+  (*port)->close();
+  EXPECT_EQ(read(), "16");
 }
 
 }  // namespace

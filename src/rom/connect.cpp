@@ -151,6 +151,27 @@ Fault why_no_answer(const std::string& heard, std::uint64_t bytes, bool could_re
   return fault;
 }
 
+// Between two questions: an application that runs meanwhile is not flooded, and no one presses faster.
+constexpr auto button_pause = 150ms;
+
+/// Asks without resetting until somebody has pressed the buttons. `why`: the fault when nobody does.
+Task<Result<void>> wait_for_button(Loader& loader, const ConnectOptions& options, Fault why) {
+  Clock& clock = loader.clock();
+  if (options.ask_for_button) options.ask_for_button(why);
+  const Instant until = clock.now() + options.button_patience;
+  while (clock.now() < until) {
+    Result<void> answer = co_await ask_after_return(loader, clock.now() + button_pause);
+    if (is_gone(answer) && options.return_patience > 0ms) {
+      auto back = co_await loader.port().reopen(clock.now() + options.return_patience);
+      if (!back) co_return fail(std::move(back.error()));
+      continue;
+    }
+    if (answer || is_port_fault(answer.error())) co_return answer;
+    co_await clock.sleep_for(button_pause);
+  }
+  co_return fail(std::move(why));
+}
+
 Fault not_wired() {
   Fault fault{Code::no_reset_lines, Remedy::refuse, "DTR and RTS of this port do not reset the board"};
   fault.seen = "a stub flasher that was started before goes on answering";
@@ -201,7 +222,10 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
       if (clock.now() >= deadline) {
         if (could_reset) CO_TRY(co_await port.set_dtr_rts(false, false));
         if (stub_survives) co_return fail(not_wired());
-        co_return fail(why_no_answer(heard, loader.bytes_seen(), could_reset));
+        Fault why = why_no_answer(heard, loader.bytes_seen(), could_reset);
+        const bool button_may_help = !could_reset || loader.bytes_seen() > 0 || options.button_even_if_silent;
+        if (options.button_patience > 0ms && button_may_help) co_return co_await wait_for_button(loader, options, std::move(why));
+        co_return fail(std::move(why));
       }
       // A port that goes with the chip is the chip's own, whatever its name says. Or it went before this way was at its
       // end, because the application restarted: then the same once more.
@@ -210,6 +234,23 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
         ways.insert(ways.begin() + static_cast<std::ptrdiff_t>(next) + 1, loader.way() ? loader.way() : usb_first.data());
     }
   }
+}
+
+Task<Result<void>> connect_by(Loader& loader, const ResetSequence& sequence, Duration window, Duration return_patience) {
+  Clock& clock = loader.clock();
+  bool could_reset = true;
+  const unsigned absences = loader.port().absences().count;
+  auto answer = co_await try_one_way(loader, sequence, could_reset, Instant::max(), window);
+  for (int times = 0; is_gone(answer) && return_patience > 0ms && times < most_returns; ++times) {
+    CO_TRY(co_await loader.port().reopen(clock.now() + return_patience));
+    answer = co_await ask_after_return(loader, clock.now() + window);
+  }
+  if (!could_reset)
+    co_return fail({Code::no_reset_lines, Remedy::refuse, fmt::format("{} has no DTR and RTS", loader.port().name()), {}, {}, {}});
+  if (answer) loader.came_by(sequence);
+  const bool still_held = sequence.holds_boot_pin && loader.port().absences().count == absences;
+  if (still_held && (answer || !is_port_fault(answer.error()))) CO_TRY(co_await loader.port().set_dtr(false));
+  co_return answer;
 }
 
 bool banner_heard(const Loader& loader) { return !strap_line(loader.heard()).empty(); }

@@ -1,6 +1,7 @@
 // rom/connect.hpp: getting a board to listen: reset it into download mode by DTR and RTS, then SYNC.
 #pragma once
 
+#include <functional>
 #include <span>
 
 #include "rom/loader.hpp"
@@ -31,6 +32,11 @@ struct ConnectOptions {
   Duration patience = std::chrono::milliseconds{4500};
   /// A port that the reset takes along (native USB) is waited for as long as this. 0: that is a fault.
   Duration return_patience{};
+  /// Where no way worked and none of the lines may lead anywhere, a person can hold BOOT and press RESET: SYNC is asked
+  /// for as long as this, and `ask_for_button` is called once, with what would have been the fault. 0: nobody is there.
+  Duration button_patience{};
+  std::function<void(const Fault&)> ask_for_button{};
+  bool button_even_if_silent = false;  // also where lines exist and not a byte came: perhaps nothing is there
 };
 
 /// Resets into download mode and synchronises; tries each sequence until `patience` is over. A port without modem lines
@@ -38,6 +44,10 @@ struct ConnectOptions {
 /// Faults: board_silent, board_not_in_download_mode (it booted instead; the boot log's strap
 /// in `seen`), port faults.
 Task<Result<void>> connect(Loader&, ConnectOptions = {});
+
+/// One way into download mode, once, and nobody else's: for whoever wants to know which ways a board understands. Asks for
+/// `window` after the last step. Faults: no_reset_lines; reply_missing where nobody answered; port faults.
+Task<Result<void>> connect_by(Loader&, const ResetSequence&, Duration window, Duration return_patience = {});
 
 /// Whether the board printed a ROM's boot banner since the last start_over(): proof that a reset reached it. Chips whose
 /// banner is switched off by eFuse or strap print none.

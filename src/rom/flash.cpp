@@ -86,7 +86,7 @@ std::shared_ptr<PreparedRegion> frame_part(FlashOffset at, ByteView bytes, const
   region->format = format;
   region->range = {at, static_cast<std::uint32_t>(bytes.size())};
   region->md5 = md5_of(bytes);
-  auto packed = deflate(bytes, level);
+  auto packed = format.encrypt ? std::nullopt : deflate(bytes, level);
   region->deflated = packed.has_value();
   Bytes plain;
   if (!packed) {
@@ -98,7 +98,7 @@ std::shared_ptr<PreparedRegion> frame_part(FlashOffset at, ByteView bytes, const
   // Deflated, the ROM is told the erase size in whole blocks; plain, it erases what the blocks will cover.
   std::uint32_t erase_bytes = format.stub ? region->range.size : round_up(region->range.size, format.block_size);
   region->begin_body = words(erase_bytes, block_count, format.block_size, at.bytes);
-  if (format.five_words) put_u32(region->begin_body, 0);
+  if (format.five_words) put_u32(region->begin_body, format.encrypt ? 1 : 0);
 
   Op op = packed ? Op::flash_defl_data : Op::flash_data;
   // Room for every byte escaped where it is a secret: growing would leave copies behind.

@@ -22,6 +22,7 @@ struct WriteFormat {
   std::uint32_t block_size = 0x4000;     // bytes a frame: 16 KiB to the stub, 1 KiB to the ROM
   bool five_words = true;                // FLASH_(DEFL_)BEGIN has the "encrypted" word
   bool stub = true;                      // the stub takes the exact size, the ROM whole blocks
+  bool encrypt = false;                  // the ROM encrypts what it writes (fifth word 1); never deflated
   static WriteFormat of(Speaker, const ChipSpec&);
   auto operator<=>(const WriteFormat&) const = default;
 };

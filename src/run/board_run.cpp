@@ -56,7 +56,7 @@ BoardRun::BoardRun(Station& station, Port& port, std::string slot, bool usb_seri
       usb_serial_jtag_(usb_serial_jtag),
       loader_(port, station.clock),
       started_(station.clock.now()),
-      baud_(station.options.baud),
+      baud_(station.bauds.start(slot_, station.options.baud)),
       use_stub_(station.options.use_stub),
       vanishes_(usb_serial_jtag) {}
 
@@ -97,6 +97,12 @@ Task<Result<BoardInfo>> BoardRun::connect_and_identify() {
   Duration for_its_return = !board_ || vanishes_ ? return_patience : 0ms;
   const Port::Absences before = port_.absences();
   ConnectOptions how{.usb_serial_jtag = usb_serial_jtag_, .reset = station_.options.reset, .return_patience = for_its_return};
+  if (!board_ && station_.options.reset) {
+    how.button_patience = station_.options.button_patience;
+    how.ask_for_button = [this](const Fault& why) {
+      station_.observer.on_note(slot_, fmt::format("{}; waiting for a hand: hold BOOT, press RESET, let go of both", why.what));
+    };
+  }
   CO_TRY(co_await connect(loader_, how));
   CO_TRY(BoardInfo board, co_await identify(loader_));
   // After every reset: what was planned for one board never lands on another.
@@ -146,6 +152,7 @@ Task<Result<void>> BoardRun::speed_up(Baud baud) {
   auto at_speed = co_await loader_.change_baud(baud);
   if (!at_speed && at_speed.error().code == Code::baud_failed && baud > slower_bauds.back()) {
     baud_ = *std::find_if(slower_bauds.begin(), slower_bauds.end(), [baud](Baud slower) { return slower < baud; });
+    station_.bauds.fell_back(slot_, baud_);
     station_.observer.on_note(slot_, fmt::format("no answer at {} baud, going on at {}", baud.per_second, baud_.per_second));
   }
   co_return at_speed;
@@ -409,6 +416,7 @@ Task<void> BoardRun::settle(Result<void> end) {
     }
   }
   std::vector<Settlement> settlements;
+  if (verified_) station_.bauds.went_well(slot_);
   if (verified_ && !keeps_identity_ && attempt_) settlements = co_await drain_intents();
   if (attempt_ && !exposed_) {
     auto release = [&ledger = station_.ledger, attempt = *attempt_, why = fault ? fault->what : std::string{}] {

@@ -15,6 +15,7 @@
 #include "recipe/plan.hpp"
 #include "rom/identify.hpp"
 #include "rom/stub.hpp"
+#include "run/baud_memory.hpp"
 #include "run/firmware.hpp"
 #include "run/step.hpp"
 
@@ -47,6 +48,7 @@ struct StationOptions {
   std::string keep_key_folder;  // not empty: private keys are saved there (recipe: save_private_key)
   Duration challenge_patience = std::chrono::milliseconds{2500};
   Duration pending_for = std::chrono::minutes{10};
+  Duration button_patience{};   // for a hand at BOOT and RESET where no wire does it; 0: nobody is there
 };
 
 struct Station {
@@ -65,6 +67,7 @@ struct Station {
 
   std::map<Mac, PendingIdentity> pending{};
   std::map<Mac, std::string> active{};  // boards in a run now, and their slot: one MAC in two slots is a clone or a mistake
+  BaudMemory bauds{};
   // Firmware that does not know the challenge stays silent on every board: after two that booted and said nothing, the
   // rest are not waited for (policy automatic).
   int challenges_unanswered = 0;

@@ -1,0 +1,27 @@
+// app/flash_parts.hpp: the files of `flash write` and `flash verify`, each with its place.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "app/desk_commands.hpp"
+#include "base/bytes.hpp"
+#include "base/units.hpp"
+#include "rom/identify.hpp"
+
+namespace espmint::app {
+
+struct Part {
+  FlashOffset at;
+  std::string file;
+  Bytes bytes;
+  /// Without its folders.
+  [[nodiscard]] std::string name() const { return file.substr(file.find_last_of('/') + 1); }
+};
+
+/// Faults: usage (no number, no start of a sector, files that overlap), input faults, input_invalid for an empty file.
+Result<std::vector<Part>> read_parts(const FlashParts&);
+/// Fault flash_too_small.
+Result<void> fits(const Part&, const BoardInfo&);
+
+}  // namespace espmint::app
