@@ -264,7 +264,8 @@ bool boot_rom(const Chip& specimen, ByteView flash, std::string& text) {
   if (specimen.security.secure_boot) {
     // A sector of its own behind the image. Source: ESP-IDF, Secure Boot V2, Signature Block Format.
     std::uint64_t block = (std::uint64_t{at} + loader.size + 0xfff) & ~std::uint64_t{0xfff};
-    bool is_signed = block + 2 <= flash.size() && flash[block] == 0xe7 && (flash[block + 1] == 2 || flash[block + 1] == 3);
+    bool is_signed =
+        block + 2 <= flash.size() && flash[block] == 0xe7 && (flash[block + 1] == 2 || flash[block + 1] == 3);
     if (!is_signed) {
       text += "secure boot verification failed\r\n";
       return false;
@@ -320,7 +321,9 @@ Boot boot(const Chip& specimen, ByteView flash) {
   log.info("boot", "End of partition table");
   for (const Partition* slot : candidates(result.partitions, flash)) {
     ImageCheck app = check_image(chip, flash, slot->at, slot->size);
-    if (std::string unfit; app.fault.empty() && !(unfit = unfit_revision(specimen, flash.subspan(slot->at, header_bytes_of(chip)), false)).empty()) {
+    if (std::string unfit;
+        app.fault.empty() &&
+        !(unfit = unfit_revision(specimen, flash.subspan(slot->at, header_bytes_of(chip)), false)).empty()) {
       log.error("boot_comm", unfit);
       log.error("boot", fmt::format("{} app partition is not bootable", slot->subtype == 0 ? "Factory" : "OTA"));
       continue;

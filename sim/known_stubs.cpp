@@ -5,8 +5,8 @@
 namespace espmint::sim {
 namespace {
 
-// SHA-256 of the text of published stubs: of npm esptool-js 0.7.0 (esp-flasher-stub 1.2.2) and of esptool. Since 1.1.0 they leave
-// blank flash unerased and raise the clock.
+// SHA-256 of the text of published stubs: of npm esptool-js 0.7.0 (esp-flasher-stub 1.2.2) and of esptool. Since 1.1.0 they
+// leave blank flash unerased and raise the clock.
 constexpr std::array stubs{
     //      SHA-256, name, skips blank erases, raises clock
     StubRow{"37c16091ff165ffe760353a8e92d07f55927e34d01fb5fc04c18b5525c13f8f6",

@@ -27,17 +27,28 @@ struct Layout {
   std::string_view frequency;
 };
 constexpr std::array layouts{
-    Layout{"esp32", 0x3f40'0000, 0x400d'0000, 0x3ffb'0000, 0x4008'0000, 0x3fff'0030, 0x4007'8000, 0x4008'0400, 0x0, "40m"},
-    Layout{"esp32c3", 0x3c00'0000, 0x4200'0000, 0x3fc8'a000, 0x4038'0000, 0x3fcd'5820, 0x403c'c710, 0x4038'0400, 0xf, "80m"},
-    Layout{"esp32s3", 0x3c00'0000, 0x4200'0000, 0x3fc9'1000, 0x4037'4000, 0x3fce'3808, 0x403c'9700, 0x4037'4400, 0xf, "80m"},
-    Layout{"esp32s2", 0x3f00'0000, 0x4008'0000, 0x3ffc'0000, 0x4002'4000, 0x3ffe'5000, 0x4004'a000, 0x4004'e000, 0xf, "80m"},
-    Layout{"esp32c2", 0x3c00'0000, 0x4200'0000, 0x3fca'8000, 0x4037'c000, 0x3fcd'5b70, 0x403a'eb70, 0x403a'c370, 0xf, "60m"},
-    Layout{"esp32c6", 0x42a0'0000, 0x4200'0000, 0x4080'0000, 0x4081'0000, 0x4087'5610, 0x4086'e610, 0x4086'b910, 0x0, "80m"},
-    Layout{"esp32h2", 0x42a0'0000, 0x4200'0000, 0x4080'0000, 0x4081'0000, 0x4084'5fd0, 0x4083'efd0, 0x4083'c2d0, 0xf, "48m"},
-    Layout{"esp32c5", 0x4300'0000, 0x4200'0000, 0x4080'0000, 0x4081'0000, 0x4085'55a0, 0x4084'e5a0, 0x4084'bba0, 0xf, "80m"},
-    Layout{"esp32c61", 0x4300'0000, 0x4200'0000, 0x4080'0000, 0x4081'0000, 0x4084'5670, 0x4083'e670, 0x4083'b970, 0xf, "80m"},
-    Layout{"esp32p4", 0x4200'0000, 0x4000'0000, 0x4ff4'0000, 0x4ff0'0000, 0x4ff3'3bd0, 0x4ff2'bbd0, 0x4ff2'8ed0, 0xf, "80m"},
-    Layout{"esp8266", 0x4028'0000, 0x4020'0000, 0x3ffe'8000, 0x4010'0000, 0x3ffe'8000, 0x4010'0000, 0x4010'8000, 0x0, "40m"},
+    Layout{"esp32", 0x3f40'0000, 0x400d'0000, 0x3ffb'0000, 0x4008'0000, 0x3fff'0030, 0x4007'8000, 0x4008'0400, 0x0,
+           "40m"},
+    Layout{"esp32c3", 0x3c00'0000, 0x4200'0000, 0x3fc8'a000, 0x4038'0000, 0x3fcd'5820, 0x403c'c710, 0x4038'0400, 0xf,
+           "80m"},
+    Layout{"esp32s3", 0x3c00'0000, 0x4200'0000, 0x3fc9'1000, 0x4037'4000, 0x3fce'3808, 0x403c'9700, 0x4037'4400, 0xf,
+           "80m"},
+    Layout{"esp32s2", 0x3f00'0000, 0x4008'0000, 0x3ffc'0000, 0x4002'4000, 0x3ffe'5000, 0x4004'a000, 0x4004'e000, 0xf,
+           "80m"},
+    Layout{"esp32c2", 0x3c00'0000, 0x4200'0000, 0x3fca'8000, 0x4037'c000, 0x3fcd'5b70, 0x403a'eb70, 0x403a'c370, 0xf,
+           "60m"},
+    Layout{"esp32c6", 0x42a0'0000, 0x4200'0000, 0x4080'0000, 0x4081'0000, 0x4087'5610, 0x4086'e610, 0x4086'b910, 0x0,
+           "80m"},
+    Layout{"esp32h2", 0x42a0'0000, 0x4200'0000, 0x4080'0000, 0x4081'0000, 0x4084'5fd0, 0x4083'efd0, 0x4083'c2d0, 0xf,
+           "48m"},
+    Layout{"esp32c5", 0x4300'0000, 0x4200'0000, 0x4080'0000, 0x4081'0000, 0x4085'55a0, 0x4084'e5a0, 0x4084'bba0, 0xf,
+           "80m"},
+    Layout{"esp32c61", 0x4300'0000, 0x4200'0000, 0x4080'0000, 0x4081'0000, 0x4084'5670, 0x4083'e670, 0x4083'b970, 0xf,
+           "80m"},
+    Layout{"esp32p4", 0x4200'0000, 0x4000'0000, 0x4ff4'0000, 0x4ff0'0000, 0x4ff3'3bd0, 0x4ff2'bbd0, 0x4ff2'8ed0, 0xf,
+           "80m"},
+    Layout{"esp8266", 0x4028'0000, 0x4020'0000, 0x3ffe'8000, 0x4010'0000, 0x3ffe'8000, 0x4010'0000, 0x4010'8000, 0x0,
+           "40m"},
 };
 
 struct Segment {
@@ -152,7 +163,8 @@ Bytes make_app(const FirmwareOptions& options, const ChipRow& chip, const Layout
 Bytes make_bootloader(const FirmwareOptions& options, const ChipRow& chip, const Layout& layout) {
   Dice dice{options.seed * 2 + 2};
   std::size_t room = 0x8000 - chip.bootloader_offset;  // up to the partition table
-  std::size_t data = std::min<std::size_t>(options.bootloader_bytes, room) - frame_bytes(chip) - 3 * segment_header_bytes;
+  std::size_t data =
+      std::min<std::size_t>(options.bootloader_bytes, room) - frame_bytes(chip) - 3 * segment_header_bytes;
   data &= ~std::size_t{15};
   std::size_t first = (data / 4) & ~std::size_t{3}, second = (data / 2) & ~std::size_t{3};
   std::vector<Segment> segments{{layout.loader_dram, code_like(dice, first)},

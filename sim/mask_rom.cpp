@@ -60,15 +60,28 @@ bool MaskRom::reaches(std::uint32_t at, std::uint32_t bytes) const {
 /// Source: esptool documentation, Serial Protocol: commands per chip; Supported in Secure Download Mode.
 bool MaskRom::knows(std::uint8_t opcode) const {
   switch (opcode) {
-    case op::sync: case op::flash_begin: case op::flash_data: case op::flash_end:
+    case op::sync:
+    case op::flash_begin:
+    case op::flash_data:
+    case op::flash_end:
       return true;
-    case op::spi_set_params: case op::spi_attach: case op::change_baudrate:
+    case op::spi_set_params:
+    case op::spi_attach:
+    case op::change_baudrate:
       return !chip_.row().bare_rom;
     case op::security_info:
       return chip_.row().security_bytes != 0;
-    case op::mem_begin: case op::mem_end: case op::mem_data: case op::write_reg: case op::read_reg:
+    case op::mem_begin:
+    case op::mem_end:
+    case op::mem_data:
+    case op::write_reg:
+    case op::read_reg:
       return !chip_.security.secure_download;
-    case op::read_flash_slow: case op::defl_begin: case op::defl_data: case op::defl_end: case op::flash_md5:
+    case op::read_flash_slow:
+    case op::defl_begin:
+    case op::defl_data:
+    case op::defl_end:
+    case op::flash_md5:
       return !chip_.security.secure_download && !chip_.row().bare_rom;
     default:
       return false;

@@ -30,8 +30,8 @@ class Registers {
   const Chip& chip_;
   const NorFlash& flash_;
   std::uint64_t unique_id_;
-  std::map<std::uint32_t, std::uint32_t> burnt_;   // eFuses and what else nobody can write
-  std::map<std::uint32_t, std::uint32_t> fixed_;   // after every reset
+  std::map<std::uint32_t, std::uint32_t> burnt_;  // eFuses and what else nobody can write
+  std::map<std::uint32_t, std::uint32_t> fixed_;  // after every reset
   std::map<std::uint32_t, std::uint32_t> values_;
 };
 

@@ -40,7 +40,8 @@ void Stub::reply(std::uint8_t opcode, std::uint8_t error, Work& work, std::uint3
   send(payload, preset_.stub_command, work);
 }
 
-/// Where an address ends up. Source: esptool documentation, Troubleshooting, Flash and External Memory Support Limitations.
+/// Where an address ends up. Source: esptool documentation, Troubleshooting, Flash and External Memory Support
+/// Limitations.
 std::uint32_t Stub::in_flash(std::uint32_t at) const {
   constexpr std::uint32_t three_bytes = 0xff'ffff;
   return chip_.row().wide_flash ? at : at & three_bytes;

@@ -25,7 +25,7 @@ CHIPS = {
     "esp32c61": ("ESP32-C61", 40), "esp32h2": ("ESP32-H2", 32), "esp32p4": ("ESP32-P4", 40),
 }
 WITHOUT_SECURITY_INFO = ("esp8266", "esp32")
-WIDE_FLASH = ("esp32s3", "esp32p4")
+WIDE_FLASH = {"4": ("esp32s3", "esp32p4"), "5": ("esp32s3", "esp32p4", "esp32c5", "esp32c61")}  # by major version
 SECONDS = 120  # for one command of esptool
 
 
@@ -127,9 +127,9 @@ class Check:
         want = [] if self.chip == "esp8266" else ["Hash of data verified"]
         baud = 115200 if self.chip == "esp8266" else 460800
         at, behind = 0x2D000, 0x2D000 + (len(self.content) + 0xfff & ~0xfff)
-        neighbour = self.folder / "neighbour.bin"
-        neighbour.write_bytes(self.content[:4096])
-        self.tool("-b", 921600, "write_flash", hex(behind), neighbour, want=["Hash of data verified"])
+        old = self.folder / "old.bin"
+        old.write_bytes(bytes(behind - at) + self.content[:4096])  # zeros: only an erase makes ones of them
+        self.tool("-b", 921600, "write_flash", hex(at), old, want=["Hash of data verified"])
         self.tool("--no-stub", "-b", baud, "write_flash", hex(at), self.file, want=want)
         assert self.board.flash(at, len(self.content)) == self.content, "the flash file differs"
         # The ESP8266's ROM erases more than it is asked; esptool asks for less.
@@ -160,7 +160,7 @@ class Check:
             assert code != 0, "memory was read in Secure Download Mode"
 
     def wide(self):
-        if self.chip not in WIDE_FLASH:
+        if self.chip not in WIDE_FLASH.get(self.esptool.version()[0], ()):
             return "–"
         with Board(self.program, self.chip, "--flash-size", "32MB") as board:
             self.tool("-b", 921600, "write_flash", "0x1800000", self.file, board=board, want=["Hash of data verified"])

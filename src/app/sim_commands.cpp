@@ -36,7 +36,9 @@ Exit sim_board(const SimBoardCommand& command) {
   if (!command.revision.empty()) {
     options.revision = parse_revision(command.revision);
     if (!options.revision)
-      return report({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no revision", command.revision), {}, {}, "Write 3.1"}, command.voice);
+      return report(
+          {Code::usage, Remedy::refuse, fmt::format("\"{}\" is no revision", command.revision), {}, {}, "Write 3.1"},
+          command.voice);
   }
   options.crystal_mhz = command.crystal_mhz;
   options.security = {command.secure_boot, command.flash_encryption, command.secure_download};
