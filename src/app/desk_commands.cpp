@@ -13,6 +13,7 @@
 #include "io/loop.hpp"
 #include "io/returning_port.hpp"
 #include "io/system_ports.hpp"
+#include "io/usb_bus.hpp"
 #include "recipe/checks.hpp"
 #include "rom/connect.hpp"
 #include "rom/flash.hpp"
@@ -42,6 +43,8 @@ Result<PortInfo> choose_port(const Settings& settings) {
   for (const PortInfo& port : there)
     if (is_known_adapter(port)) likely.push_back(port);
   if (likely.size() == 1) return likely.front();
+  if (likely.empty())
+    if (auto faults = usb_faults(); !faults.empty()) return fail(std::move(faults.front()));
   Fault fault{Code::port_missing, Remedy::refuse, likely.empty() ? "no board's serial port is here" : "several boards are here"};
   for (const PortInfo& port : likely) fault.seen += (fault.seen.empty() ? "" : ", ") + port.name;
   fault.advice = likely.empty() ? "Plug one in, or name it: --port /dev/ttyUSB0 (`espmint board list` shows all ports)"
@@ -49,10 +52,19 @@ Result<PortInfo> choose_port(const Settings& settings) {
   return fail(std::move(fault));
 }
 
+/// A port that is not there: the bus may say why.
+Fault reason_for_no_port(Fault fault, const std::string& name) {
+  if (fault.code != Code::port_missing || !name.starts_with("/dev/tty")) return fault;
+  std::vector<Fault> faults = usb_faults();
+  return faults.empty() ? fault : std::move(faults.front());
+}
+
 Task<Result<void>> sit_down(Desk& desk, RealLoop& loop, PortOpener& opener, const DeskOptions& options, bool with_flash) {
   CO_TRY(PortInfo info, choose_port(options.settings));
   desk.usb_serial_jtag = info.vendor_id == 0x303a && info.product_id == 0x1001;
-  CO_TRY(std::unique_ptr<Port> opened, co_await opener.open(info.name));
+  auto there = co_await opener.open(info.name);
+  if (!there) co_return fail(reason_for_no_port(std::move(there.error()), info.name));
+  std::unique_ptr<Port> opened = std::move(*there);
   desk.port = std::make_unique<ReturningPort>(opener, loop, info, std::move(opened));
   desk.loader = std::make_unique<Loader>(*desk.port, loop);
   ConnectOptions how{.usb_serial_jtag = desk.usb_serial_jtag, .reset = !options.no_reset, .return_patience = return_patience};
