@@ -35,8 +35,7 @@ struct ConnectOptions {
 
 /// Resets into download mode and synchronises; tries each sequence until `patience` is over. A port without modem lines
 /// is synchronised as it is. Where the port vanishes with a reset and comes back, another board may answer: identify.
-/// Faults: board_silent, board_not_in_download_mode (it booted instead; the boot log's strap
-/// in `seen`), port faults.
+/// Faults: those of diagnose() (diagnosis.hpp), decided within 5 s; port faults.
 Task<Result<void>> connect(Loader&, ConnectOptions = {});
 
 /// Whether the board printed a ROM's boot banner since the last start_over(): proof that a reset reached it. Chips whose

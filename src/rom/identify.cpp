@@ -4,6 +4,9 @@
 
 #include <bit>
 
+#include "rom/boot_log.hpp"
+#include "rom/diagnosis.hpp"
+
 namespace espmint {
 namespace {
 
@@ -56,9 +59,25 @@ Task<Result<void>> read_newer(Loader& loader, BoardInfo& board) {
   co_return ok();
 }
 
+/// A ROM that takes SYNC and refuses to read a register is in secure download mode: eFuses left it nothing else.
+/// Source: ESP-IDF, Secure Boot, UART ROM download mode.
+Fault only_secure_download(const Fault& refusal) {
+  return {Code::board_locked, Remedy::refuse, "this chip is protected: it allows secure download mode only", {}, "READ_REG: " + refusal.seen,
+          "It was made a product before: its eFuses cannot be taken back, and it cannot be prepared here"};
+}
+
+Task<Result<std::uint32_t>> read_detection_word(Loader& loader) {
+  auto word = co_await loader.read_reg(chip_magic_register);
+  if (word || word.error().code != Code::command_refused) co_return word;
+  // A question that noise has changed is refused as well, but not twice.
+  auto again = co_await loader.read_reg(chip_magic_register);
+  if (again || again.error().code != Code::command_refused) co_return again;
+  co_return fail(only_secure_download(again.error()));
+}
+
 /// Chips newer than this program knows the word of are asked for their id.
 Task<Result<const ChipSpec*>> find_chip(Loader& loader) {
-  CO_TRY(std::uint32_t magic, co_await loader.read_reg(chip_magic_register));
+  CO_TRY(std::uint32_t magic, co_await read_detection_word(loader));
   if (const ChipSpec* chip = chip_with_magic(magic)) co_return chip;
   std::string seen = fmt::format("detection word {:#010x}", magic);
   auto info = co_await loader.command(Op::get_security_info, {});
@@ -103,6 +122,18 @@ Task<Result<std::uint32_t>> ask_flash(Loader& loader, std::uint8_t flash_command
   co_return answer & (answer_bits >= 32 ? 0xffff'ffffu : (1u << answer_bits) - 1);
 }
 
+/// A flash that does not answer: on the ESP32 perhaps because MTDI gives it 1.8 V. An eFuse may overrule the pin.
+/// Source: ESP32 TRM, GPIO_STRAP, eFuse XPD_SDIO_FORCE.
+Task<Result<void>> blame_voltage_strap(Loader& loader, std::string seen) {
+  constexpr std::uint32_t strap_register = 0x3ff4'4038, efuse_word4_offset = 0x10;
+  if (loader.chip()->id != ChipId::esp32) co_return ok();
+  CO_TRY(std::uint32_t straps, co_await loader.read_reg(strap_register));
+  CO_TRY(std::uint32_t word4, co_await loader.read_reg(loader.chip()->efuse_base + efuse_word4_offset));
+  const bool pin_decides = bits(word4, 16, 1) == 0;
+  if (!pin_decides || (straps & esp32_mtdi) == 0) co_return ok();
+  co_return fail(gets_low_voltage(seen + ", " + straps_in_words("esp32", straps)));
+}
+
 }  // namespace
 
 Task<Result<Mac>> read_mac(Loader& loader) {
@@ -145,6 +176,7 @@ Task<Result<void>> read_flash_id(Loader& loader, BoardInfo& board) {
     Fault fault{Code::flash_unknown, Remedy::retry, "the flash chip does not answer"};
     fault.seen = fmt::format("JEDEC id {:#08x}", board.flash_id);
     bool bus_stuck = board.flash_id == 0 || board.flash_id == 0xff'ffff;
+    if (bus_stuck) CO_TRY(co_await blame_voltage_strap(loader, fault.seen));
     if (!bus_stuck) fault.what = "the flash chip's size is unknown";
     fault.advice = bus_stuck ? "Check the flash's solder joints and supply, and the strapping pin that sets its voltage"
                              : "Please report this id";
