@@ -43,7 +43,8 @@ Board::Board(BoardOptions options, ByteSpan flash, Time now)
       from_gremlin_(options_.faults, 1),
       to_gremlin_(options_.faults, 2),
       fast_gremlin_({.seed = options_.seed, .garble_one_of = 3000}, 3),
-      usb_(options_.native_usb) {
+      usb_(options_.native_usb),
+      ailment_(options_.symptom, options_.seed) {
   swap(now, options_.mac, true);
   usb_ = NativeUsb{options_.native_usb};  // it has been there for a while
 }
@@ -57,6 +58,7 @@ void Board::swap(Time now, const Mac& mac, bool keep_flash) {
   std::uint64_t unique = options_.seed;
   for (std::uint8_t octet : mac.octets) unique = unique * 257 + octet;
   registers_.emplace(*chip_, mac, flash_, Dice{unique}.roll());
+  registers_->flash_is_there(ailment_.flash_answers());
   if (chip_->baud_by_rtc && options_.rtc_per_mille != 0) {
     std::int64_t cycles = 1280 * (1000 + options_.rtc_per_mille) / 1000;
     registers_->preset(0x3ff5'f06c, static_cast<std::uint32_t>(cycles << 7));
@@ -222,6 +224,8 @@ std::size_t Board::receive(Time now, ByteView bytes) {
   if (!preset_->paced) taken = bytes.size();
   refused_ = taken < bytes.size();
   if (taken == 0) return 0;
+  if (ailment_.echoes()) to_wire_.push(now, bytes.first(taken), wire_baud(host_baud_));
+  if (!ailment_.hears()) return taken;
   Time delay{};
   Bytes through = from_gremlin_.pass(bytes.first(taken), delay);
   if (options_.max_clean_baud != 0 && host_baud_ > options_.max_clean_baud)
@@ -301,7 +305,7 @@ void Board::discard_output(Time now) {
 }
 
 void Board::say(Time at, ByteView bytes) {
-  if (bytes.empty()) return;
+  if (bytes.empty() || !ailment_.speaks()) return;
   to_host_count_ += bytes.size();
   bool text = mode_ == Mode::looping || mode_ == Mode::app || mode_ == Mode::booting || mode_ == Mode::starting;
   if (text && to_wire_.size() + bytes.size() > unread_limit) return;
@@ -312,6 +316,7 @@ void Board::say(Time at, ByteView bytes) {
     for (std::uint8_t& byte : through) byte = static_cast<std::uint8_t>(byte ^ dice_.byte());
   else if (options_.max_clean_baud != 0 && board_baud_ > options_.max_clean_baud)
     through = fast_gremlin_.pass(through, delay);
+  ailment_.garble(through);
   to_wire_.push(at + delay, through, wire_baud(board_baud_));
 }
 
@@ -475,6 +480,7 @@ void Board::dequeue(Time at) {
   while (steps_.empty() && !frames_.empty()) {
     Bytes frame = std::move(frames_.front());
     frames_.pop_front();
+    if (mode_ == Mode::rom) ailment_.alter_request(frame);
     Work work;
     if (mode_ == Mode::rom)
       rom_->handle(frame, work);
@@ -559,11 +565,12 @@ void Board::run_stage(Time at) {
     case Mode::starting: {
       slip_.set_limit(64 * 1024);
       rom_->reset();
-      registers_->reset(download_ ? 0x0f : 0x12);
+      registers_->reset((download_ ? 0x0fu : 0x12u) | ailment_.more_straps());
       set_baud(115'200);
       std::string cause = std::exchange(cause_, {});
       if (!download_) return boot_from_flash(at, cause);
-      say(at, fmt::format("{}rst:{},boot:{}\r\n{}", chip_->banner, cause, chip_->download, chip_->waiting));
+      say(at, fmt::format("{}rst:{},boot:{}\r\n{}", chip_->banner, cause, ailment_.boot_words(chip_->download),
+                          chip_->waiting));
       mode_ = Mode::booting;
       stage_at_ = std::max(at, en_high_at_ + preset_->ready_after);
       return;
@@ -588,6 +595,11 @@ void Board::run_stage(Time at) {
 }
 
 void Board::boot_from_flash(Time at, std::string_view cause) {
+  if (auto sick = ailment_.instead_of_boot(*chip_, cause)) {
+    mode_ = Mode::looping;
+    stage_at_ = at + sick->again_after;
+    return say(at, sick->says);
+  }
   Boot result = boot(*chip_, flash_.view());
   mode_ = Mode::booting;
   say(at, fmt::format("{}rst:{},boot:{}\r\n{}", chip_->banner, cause, chip_->from_flash, result.rom_text));

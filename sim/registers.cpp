@@ -84,6 +84,7 @@ void Registers::run_spi_command() {
     default:  // status registers read as idle; this flash has no SFDP table
       break;
   }
+  if (!flash_answers_) first = 0xffff'ffff;
   if (bits < 32) first &= (1u << bits) - 1;
 }
 

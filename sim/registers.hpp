@@ -28,12 +28,15 @@ class Registers {
   void set_uart(std::uint32_t baud);
   /// A test's or a preset's eFuse: kept over resets.
   void preset(std::uint32_t address, std::uint32_t value) { fixed_[address] = value; }
+  /// A flash chip that does not drive its line: every answer of it is ones.
+  void flash_is_there(bool answers) { flash_answers_ = answers; }
 
  private:
   void run_spi_command();
   const ChipRow& chip_;
   const NorFlash& flash_;
   std::uint64_t unique_id_;
+  bool flash_answers_ = true;
   std::map<std::uint32_t, std::uint32_t> fixed_;
   std::map<std::uint32_t, std::uint32_t> values_;
 };

@@ -36,6 +36,7 @@ struct ServerOptions {
   /// RTC oscillators differ from board to board, up to this many parts per thousand.
   unsigned rtc_spread_per_mille = 40;
   NativeUsbOptions native_usb{};
+  std::string symptom{};  // a name of sim/symptoms.hpp; empty: healthy boards
 };
 
 struct BoardAddress {

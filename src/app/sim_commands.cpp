@@ -23,6 +23,7 @@ Exit sim_board(const SimBoardCommand& command) {
   options.seed = command.seed;
   options.dirty = command.dirty;
   options.native_usb.away = std::chrono::milliseconds{command.vanish_ms};
+  options.symptom = command.symptom;
   options.folder = command.folder;
   auto end = sim::run_boards(options, std::cout);
   return end ? Exit::good : report(end.error(), command.voice);

@@ -17,6 +17,7 @@ struct SimBoardCommand {
   std::uint64_t seed = 1;
   bool dirty = false;
   unsigned vanish_ms = 0;  // native USB; 0: an adapter
+  std::string symptom;     // empty: healthy
   std::string folder;  // where flash files and links lie; empty: a temporary one
   Voice voice;
 };
