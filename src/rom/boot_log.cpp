@@ -71,14 +71,19 @@ std::string chip_of(std::string_view line) {
 
 std::string shown(std::string_view line) { return escape_controls(trim(line).substr(0, longest_line)); }
 
+/// One line behind a start's first. Where that one was not heard whole, the first that tells something stands for it.
 void note(ChipStart& start, std::string_view line) {
-  if (has(line, "waiting for download")) start.into_download = true;
-  if (has(line, "flash read err")) start.flash_read_error = true;
-  if (has(line, "invalid header: 0xffffffff")) start.flash_is_blank = true;
-  if (has(line, "Brownout detector was triggered")) start.browned_out = true;
+  const bool waits = has(line, "waiting for download"), read_error = has(line, "flash read err"),
+             blank = has(line, "invalid header: 0xffffffff"), brown_out = has(line, "Brownout detector was triggered");
   const bool panics = has(line, "Guru Meditation Error") || has(line, "abort() was called") ||
                       has(line, "assert failed:") || has(line, "***ERROR*** A stack overflow");
+  if (waits) start.into_download = true;
+  if (read_error) start.flash_read_error = true;
+  if (blank) start.flash_is_blank = true;
+  if (brown_out) start.browned_out = true;
   if (panics && start.crash.empty()) start.crash = shown(line);
+  const bool tells = waits || read_error || blank || brown_out || panics;
+  if (tells && start.line.empty()) start.line = shown(line);
 }
 
 }  // namespace
@@ -112,9 +117,7 @@ BootLog parse_boot_log(std::string_view text) {
     start.into_download = has(where_to, "DOWNLOAD") || has(where_to, "UART_BOOT");
     log.starts.push_back(std::move(start));
   }
-  const bool told_something =
-      before.into_download || before.browned_out || before.flash_read_error || !before.crash.empty();
-  if (told_something) log.starts.insert(log.starts.begin(), std::move(before));
+  if (!before.line.empty()) log.starts.insert(log.starts.begin(), std::move(before));
   return log;
 }
 

@@ -102,7 +102,7 @@ Fault not_in_download(const Heard& heard, const BootLog& log) {
   }
   if (crashed != log.starts.end()) {
     fault.what = "the board started its firmware, which crashes, instead of download mode";
-    fault.seen = crashed->crash + "; " + fault.seen;
+    if (crashed->crash != fault.seen) fault.seen = crashed->crash + "; " + fault.seen;
   } else if (start.flash_is_blank) {
     fault.what = "the board started from its flash, which is blank, instead of download mode";
   }

@@ -116,6 +116,13 @@ TEST(Diagnosis, OfABoardThatWaitsIsItsDeafness) {
   EXPECT_TRUE(says(fault, "TX wire")) << describe(fault);
 }
 
+TEST(Diagnosis, QuotesWhatItHeardWhereTheLineOfTheStartIsDamaged) {  // found by its fuzz target
+  Fault fault = diagnose(
+      heard("ESP-ROM:esp32c3-api1-20210207\r\nrst:0x1 (POWERON),bo\xd4ot:0x4 (DOWN\r\nwaiting for download\r\n"));
+  EXPECT_EQ(fault.code, Code::board_deaf);
+  EXPECT_EQ(fault.seen, "waiting for download");
+}
+
 TEST(Diagnosis, SeesTheSupplyBreakDown) {
   Fault said = diagnose(heard(
       joined({esp32_banner,
