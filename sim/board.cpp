@@ -36,7 +36,8 @@ Board::Board(BoardOptions options, ByteSpan flash, Time now)
       from_gremlin_(options_.faults, 1),
       to_gremlin_(options_.faults, 2),
       fast_gremlin_({.seed = options_.seed, .garble_one_of = 3000}, 3),
-      usb_(options_.native_usb) {
+      usb_(options_.native_usb),
+      ailment_(options_.symptom, options_.seed) {
   swap(now, options_.mac, true);
   usb_ = NativeUsb{options_.native_usb};  // it has been there for a while
 }
@@ -50,6 +51,7 @@ void Board::swap(Time now, const Mac& mac, bool keep_flash) {
   std::uint64_t unique = options_.seed;
   for (std::uint8_t octet : mac.octets) unique = unique * 257 + octet;
   registers_.emplace(chip_, mac, flash_, Dice{unique}.roll(), usb_.used());
+  registers_->flash_is_there(ailment_.flash_answers());
   if (chip_.row().baud_by_rtc) {
     // Cycles of the crystal in a span of the RTC's oscillator: 1280 of 40 MHz. Source: ESP32 TRM, TIMG_RTCCALICFG1.
     std::int64_t nominal = 1280 * static_cast<std::int64_t>(chip_.crystal_hz()) / 40'000'000;
@@ -217,6 +219,8 @@ std::size_t Board::receive(Time now, ByteView bytes) {
   if (!preset_->paced) taken = bytes.size();
   refused_ = taken < bytes.size();
   if (taken == 0) return 0;
+  if (ailment_.echoes()) to_wire_.push(now, bytes.first(taken), wire_baud(host_baud_));
+  if (!ailment_.hears()) return taken;
   Time delay{};
   Bytes through = from_gremlin_.pass(bytes.first(taken), delay);
   if (options_.max_clean_baud != 0 && host_baud_ > options_.max_clean_baud)
@@ -296,7 +300,7 @@ void Board::discard_output(Time now) {
 }
 
 void Board::say(Time at, ByteView bytes) {
-  if (bytes.empty()) return;
+  if (bytes.empty() || !ailment_.speaks()) return;
   to_host_count_ += bytes.size();
   bool text = mode_ == Mode::looping || mode_ == Mode::app || mode_ == Mode::booting || mode_ == Mode::starting;
   if (text && to_wire_.size() + bytes.size() > unread_limit) return;
@@ -307,6 +311,7 @@ void Board::say(Time at, ByteView bytes) {
     for (std::uint8_t& byte : through) byte = static_cast<std::uint8_t>(byte ^ dice_.byte());
   else if (options_.max_clean_baud != 0 && board_baud_ > options_.max_clean_baud)
     through = fast_gremlin_.pass(through, delay);
+  ailment_.garble(through);
   to_wire_.push(at + delay, through, wire_baud(board_baud_));
 }
 

@@ -18,6 +18,7 @@
 #include "sim/native_usb.hpp"
 #include "sim/slip.hpp"
 #include "sim/stub.hpp"
+#include "sim/symptoms.hpp"
 #include "sim/wire.hpp"
 
 namespace espmint::sim {
@@ -39,6 +40,7 @@ struct BoardOptions {
   std::optional<unsigned> revision{};
   std::uint32_t crystal_mhz = 0;  // 0: the usual one
   Security security{};
+  Symptom symptom = Symptom::none;
 };
 
 class Board {
@@ -115,8 +117,10 @@ class Board {
   [[nodiscard]] std::uint32_t wire_baud(std::uint32_t uart) const { return usb_.used() ? NativeUsb::bytes_go_at : uart; }
   [[nodiscard]] bool in_tune(std::uint32_t a, std::uint32_t b) const { return usb_.used() || bauds_agree(a, b); }
   // The chip's own USB holds no pin: its lines are orders.
-  [[nodiscard]] bool en_high() const { return usb_.used() || !(rts_ && !dtr_); }
-  [[nodiscard]] bool io0_low() const { return usb_.used() ? usb_.wants_download() : dtr_ && !rts_; }
+  [[nodiscard]] bool en_high() const { return usb_.used() || !(rts_ && !dtr_) || !ailment_.can_be_reset(); }
+  [[nodiscard]] bool io0_low() const {
+    return ailment_.enters_download() && (usb_.used() ? usb_.wants_download() : dtr_ && !rts_);
+  }
   void warn(std::string text);
 
   BoardOptions options_;
@@ -145,6 +149,7 @@ class Board {
   bool swap_on_plug_ = false;
 
   NativeUsb usb_;
+  Ailment ailment_;
   SlipReader slip_;
   std::deque<Bytes> frames_;  // whole, waiting for the CPU
   std::deque<Step> steps_;    // planned; `takes` holds the absolute end

@@ -14,9 +14,10 @@ constexpr Time native_loop_pause = milliseconds{2000};
 // An unknown stub is taken for a current one.
 constexpr StubRow unknown_stub{"", "unknown", true, true};
 
-std::string reset_text(const Chip& chip, std::string_view cause, bool download) {
+std::string reset_text(const Chip& chip, std::string_view cause, bool download, const Ailment& ailment) {
   const ChipRow& row = chip.row();
-  std::string_view mode = download ? row.download : row.from_flash, waiting = download ? row.waiting : "";
+  std::string mode = ailment.boot_words(download ? row.download : row.from_flash);
+  std::string_view waiting = download ? row.waiting : "";
   if (row.bare_rom) return fmt::format("{}rst cause:{}, boot mode:{}\r\n\r\n", chip.rom().banner, cause, mode);
   return fmt::format("{}rst:{},boot:{}\r\n{}", chip.rom().banner, cause, mode, waiting);
 }
@@ -52,11 +53,11 @@ void Board::run_stage(Time at) {
     case Mode::starting: {
       slip_.set_limit(64 * 1024);
       rom_->reset();
-      registers_->reset(download_);
+      registers_->reset(download_, ailment_.more_straps());
       set_baud(chip_.boot_baud());
       std::string cause = std::exchange(cause_, {});
       if (!download_) return boot_from_flash(at, cause);
-      say(at, reset_text(chip_, cause, true));
+      say(at, reset_text(chip_, cause, true, ailment_));
       mode_ = Mode::booting;
       stage_at_ = std::max(at, en_high_at_ + preset_->ready_after);
       return;
@@ -81,10 +82,16 @@ void Board::run_stage(Time at) {
 }
 
 void Board::boot_from_flash(Time at, std::string_view cause) {
+  if (auto sick = ailment_.instead_of_boot(chip_, cause)) {
+    mode_ = Mode::looping;
+    stage_at_ = at + sick->again_after;
+    set_baud(115'200);
+    return say(at, sick->says);
+  }
   Boot result = boot(chip_, flash_.view());
   mode_ = Mode::booting;
   set_baud(chip_.boot_baud());
-  say(at, reset_text(chip_, cause, false) + result.rom_text);
+  say(at, reset_text(chip_, cause, false, ailment_) + result.rom_text);
   set_baud(115'200);  // the second-stage bootloader knows the crystal
   say(at, result.log);
   if (!result.running) {

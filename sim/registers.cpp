@@ -25,10 +25,10 @@ Registers::Registers(const Chip& chip, const Mac& mac, const NorFlash& flash, st
   reset(false);
 }
 
-void Registers::reset(bool download) {
+void Registers::reset(bool download, std::uint32_t more_straps) {
   values_ = fixed_;
   const ChipRow& row = chip_.row();
-  if (row.strap != 0) values_[row.strap] = download ? row.download_strap : row.flash_strap;
+  if (row.strap != 0) values_[row.strap] = (download ? row.download_strap : row.flash_strap) | more_straps;
   set_uart(chip_.boot_baud());
 }
 
@@ -100,6 +100,7 @@ void Registers::run_spi_command() {
     default:  // status registers read as idle; this flash has no SFDP table
       break;
   }
+  if (!flash_answers_) first = 0xffff'ffff;
   if (bits < 32) first &= (1u << bits) - 1;
 }
 

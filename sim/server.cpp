@@ -42,6 +42,8 @@ Result<void> check(const ServerOptions& options) {
     for (const Preset& row : presets) known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
     return refuse("there is no preset " + options.preset, "known: " + known);
   }
+  if (!options.symptom.empty() && !symptom_named(options.symptom))
+    return refuse("there is no symptom " + options.symptom, "known: " + symptom_names());
   bool is_power_of_two = (options.flash_size & (options.flash_size - 1)) == 0;
   if (!is_power_of_two || options.flash_size < 256_KiB || options.flash_size > 128_MiB)
     return refuse("no flash chip has " + show_bytes(options.flash_size), "a power of two from 256 KB to 128 MB");
@@ -104,6 +106,7 @@ Result<std::unique_ptr<BoardServer>> BoardServer::start(asio::io_context& contex
     about.revision = options.revision;
     about.crystal_mhz = options.crystal_mhz;
     about.security = options.security;
+    about.symptom = symptom_named(options.symptom).value_or(Symptom::none);
     std::uint64_t spread = options.rtc_spread_per_mille;
     about.rtc_per_mille = static_cast<int>(Dice{seed}.below(2 * spread + 1)) - static_cast<int>(spread);
     auto host = std::make_shared<BoardHost>(context, about, std::move(flash), stem);

@@ -12,6 +12,7 @@
 #include "io/hub_power.hpp"
 #include "io/returning_port.hpp"
 #include "io/system_ports.hpp"
+#include "io/usb_bus.hpp"
 #include "rom/connect.hpp"
 #include "rom/flash.hpp"
 
@@ -101,6 +102,13 @@ Task<bool> power_cycled(Desk& desk, const DeskOptions& options) {
   co_return back.has_value();
 }
 
+/// A port that is not there: the bus may say why.
+Fault reason_for_no_port(Fault fault, const std::string& name) {
+  if (fault.code != Code::port_missing || !name.starts_with("/dev/tty")) return fault;
+  std::vector<Fault> faults = usb_faults();
+  return faults.empty() ? fault : std::move(faults.front());
+}
+
 Task<Result<void>> sit_down(Desk& desk, RealLoop& loop, PortOpener& opener, const DeskOptions& options,
                             bool with_flash) {
   CO_TRY(PortInfo info, choose_port(options.settings));
@@ -108,8 +116,9 @@ Task<Result<void>> sit_down(Desk& desk, RealLoop& loop, PortOpener& opener, cons
   desk.info = info;
   // Looked up now: a device that has left has no place in /sys.
   if (is_usb_serial_jtag(info)) desk.power_switch = power_switch_of(info.name);
-  CO_TRY(std::unique_ptr<Port> opened, co_await opener.open(info.name));
-  desk.port = std::make_unique<ReturningPort>(opener, loop, info, std::move(opened));
+  auto opened = co_await opener.open(info.name);
+  if (!opened) co_return fail(reason_for_no_port(std::move(opened.error()), info.name));
+  desk.port = std::make_unique<ReturningPort>(opener, loop, info, std::move(*opened));
   desk.loader = std::make_unique<Loader>(*desk.port, loop);
   bool power_was_cut = false;
   for (Baud baud = options.settings.baud;;) {
@@ -169,6 +178,8 @@ Result<PortInfo> choose_port(const Settings& settings) {
   for (const PortInfo& port : there)
     if (is_known_adapter(port)) likely.push_back(port);
   if (likely.size() == 1) return likely.front();
+  if (likely.empty())
+    if (auto faults = usb_faults(); !faults.empty()) return fail(std::move(faults.front()));
   Fault fault{Code::port_missing, Remedy::refuse,
               likely.empty() ? "no board's serial port is here" : "several boards are here"};
   for (const PortInfo& port : likely) fault.seen += (fault.seen.empty() ? "" : ", ") + port.name;

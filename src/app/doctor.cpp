@@ -14,6 +14,7 @@
 #include "io/file.hpp"
 #include "io/loop.hpp"
 #include "io/system_ports.hpp"
+#include "io/usb_bus.hpp"
 
 namespace espmint::app {
 namespace {
@@ -49,8 +50,13 @@ void look_at_ports(Findings& out) {
     }
     ++usable;
     out.push_back({Level::good, port.name, port.product.empty() ? "usable" : port.product, {}});
+    if (auto mend = modem_manager_note(port.name))
+      out.push_back({Level::note, port.name, "ModemManager runs and may write into it when it appears", *mend});
   }
-  if (usable == 0)
+  std::vector<Fault> on_the_bus = usb_faults();
+  for (const Fault& fault : on_the_bus)
+    out.push_back({Level::wrong, fault.where.slot, fmt::format("{}: {} [{}]", fault.what, fault.seen, name_of(fault.code)), fault.advice});
+  if (usable == 0 && on_the_bus.empty())
     out.push_back({Level::note, "ports", "no board's adapter is plugged in",
                    "Plug a board in with a data cable; ports of other adapters are used only when named with --port"});
 }

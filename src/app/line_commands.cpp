@@ -19,6 +19,7 @@
 #include "cloud/local.hpp"
 #include "io/file.hpp"
 #include "io/system_ports.hpp"
+#include "io/usb_bus.hpp"
 #include "recipe/make_plan.hpp"
 #include "run/reconcile.hpp"
 
@@ -203,9 +204,15 @@ Result<Exit> work(LineCommand command) {
   if (line_options.ports.empty()) {
     watcher = make_port_watcher(loop);
     std::vector<PortInfo> there = list_ports();
-    if (std::none_of(there.begin(), there.end(), is_known_adapter)) screen->sentence("waiting for a board to be plugged in");
+    if (std::none_of(there.begin(), there.end(), is_known_adapter)) {
+      screen->sentence("waiting for a board to be plugged in");
+      for (const Fault& fault : usb_faults()) screen->sentence(fmt::format("{} [{}]", describe(fault), name_of(fault.code)));
+    }
   }
-  if (auto sentence = missing_ports(line_options.ports); sentence && !command.one_pass) screen->sentence(*sentence);
+  if (auto sentence = missing_ports(line_options.ports)) {
+    if (!command.one_pass) screen->sentence(*sentence);
+    for (const Fault& fault : usb_faults()) screen->sentence(fmt::format("{} [{}]", describe(fault), name_of(fault.code)));
+  }
   // `prepare` without a port takes the one board that is plugged in, or the next.
   if (command.one_pass && line_options.ports.empty()) line_options.count = 1;
 

@@ -17,6 +17,7 @@
 #include "app/sim_commands.hpp"
 #include "base/text.hpp"
 #include "chip/chip.hpp"
+#include "sim/symptoms.hpp"
 
 namespace espmint::app {
 namespace {
@@ -385,7 +386,8 @@ class CommandLine {
   void add_sim() {
     auto* sim = noun("sim", "Virtual boards for rehearsal");
     auto* board = command(*sim, "board", "Run virtual boards until interrupted; one JSON line each",
-                          "  espmint sim board --count 4 --json\n  espmint sim board --preset classic --dirty\n");
+                          "  espmint sim board --count 4 --json\n  espmint sim board --preset classic --dirty\n"
+                          "  espmint sim board --symptom brown-out\n");
     board->add_option("--count", sim_.count, "How many (1)")->check(CLI::Range(1, 1024));
     board->add_option("--chip", sim_.chip, "esp32, esp32s2, …: every chip that is played");
     board->add_option("--revision", sim_.revision, "Of the chip: 3.1");
@@ -399,6 +401,7 @@ class CommandLine {
     board->add_flag("--dirty", sim_.dirty, "Flash holds old bytes");
     board->add_option("--vanish", sim_.vanish_ms, "Native USB: the port vanishes for so many milliseconds at every reset")
         ->check(CLI::Range(1, 60'000));
+    board->add_option("--symptom", sim_.symptom, "What is wrong with them: " + sim::symptom_names());
     board->add_option("--dir", sim_.folder, "Folder for flash files and links (default: temporary)");
     board->callback([this] {
       sim_.voice = all_.voice;

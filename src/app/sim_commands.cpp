@@ -42,6 +42,7 @@ Exit sim_board(const SimBoardCommand& command) {
   }
   options.crystal_mhz = command.crystal_mhz;
   options.security = {command.secure_boot, command.flash_encryption, command.secure_download};
+  options.symptom = command.symptom;
   options.folder = command.folder;
   auto end = sim::run_boards(options, std::cout);
   return end ? Exit::good : report(end.error(), command.voice);

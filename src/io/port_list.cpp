@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <libudev.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,17 +9,10 @@
 
 #include "base/text.hpp"
 #include "io/system_ports.hpp"
+#include "io/udev_handle.hpp"
 
 namespace espmint {
 namespace {
-
-struct Unref {
-  void operator()(udev* p) const { udev_unref(p); }
-  void operator()(udev_enumerate* p) const { udev_enumerate_unref(p); }
-  void operator()(udev_device* p) const { udev_device_unref(p); }
-};
-template <typename T>
-using Owned = std::unique_ptr<T, Unref>;
 
 std::string text_or_empty(const char* text) { return text != nullptr ? std::string{trim(text)} : std::string{}; }
 
@@ -91,10 +83,10 @@ constexpr std::array adapters{
 
 std::vector<PortInfo> list_ports() {
   std::vector<PortInfo> ports;
-  const Owned<udev> library(udev_new());
+  const UdevHandle<udev> library(udev_new());
   if (!library) return ports;
   const bool udev_runs = ::access("/run/udev/control", F_OK) == 0;
-  const Owned<udev_enumerate> search(udev_enumerate_new(library.get()));
+  const UdevHandle<udev_enumerate> search(udev_enumerate_new(library.get()));
   if (!search || udev_enumerate_add_match_subsystem(search.get(), "tty") < 0 ||
       udev_enumerate_scan_devices(search.get()) < 0) {
     return ports;
@@ -104,7 +96,7 @@ std::vector<PortInfo> list_ports() {
     const std::string_view path = udev_list_entry_get_name(entry);
     // Consoles and the like: no hardware behind them, and most of the list.
     if (path.starts_with("/sys/devices/virtual/")) continue;
-    const Owned<udev_device> device(udev_device_new_from_syspath(library.get(), path.data()));
+    const UdevHandle<udev_device> device(udev_device_new_from_syspath(library.get(), path.data()));
     if (!device) continue;
     if (auto port = port_of(device.get(), udev_runs)) ports.push_back(std::move(*port));
   }

@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <libudev.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 
 #include "io/descriptor.hpp"
 #include "io/hotplug.hpp"
+#include "io/udev_handle.hpp"
 
 namespace espmint {
 namespace {
@@ -26,14 +26,6 @@ using namespace std::chrono_literals;
 // be opened, or after this time, so that a real lack of permission is still told.
 constexpr Duration permission_patience = 1s;
 constexpr Duration patience_step = 50ms;
-
-struct UnrefWatched {
-  void operator()(udev* p) const { udev_unref(p); }
-  void operator()(udev_monitor* p) const { udev_monitor_unref(p); }
-  void operator()(udev_device* p) const { udev_device_unref(p); }
-};
-template <typename T>
-using Watched = std::unique_ptr<T, UnrefWatched>;
 
 /// Every source only says "look again": what is there now is compared with what was there. Three of them, because each
 /// is deaf somewhere: udev in containers, inotify across mount namespaces, and the rescan is slow.
@@ -154,7 +146,7 @@ class SystemPortWatcher final : public PortWatcher {
       }
     }
     if (monitor_) {
-      while (Watched<udev_device>(udev_monitor_receive_device(monitor_.get()))) {
+      while (UdevHandle<udev_device>(udev_monitor_receive_device(monitor_.get()))) {
       }
     }
   }
@@ -165,8 +157,8 @@ class SystemPortWatcher final : public PortWatcher {
   asio::posix::stream_descriptor udev_events_;
   std::shared_ptr<bool> folder_listens_ = std::make_shared<bool>(false);
   std::shared_ptr<bool> udev_listens_ = std::make_shared<bool>(false);
-  Watched<udev> library_;
-  Watched<udev_monitor> monitor_;
+  UdevHandle<udev> library_;
+  UdevHandle<udev_monitor> monitor_;
   std::map<std::string, Known> known_;
   std::deque<PortEvent> events_;
   bool holds_back_ = false;

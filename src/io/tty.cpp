@@ -16,6 +16,7 @@
 #include "io/latency_timer.hpp"
 #include "io/system_ports.hpp"
 #include "io/tty_baud.hpp"
+#include "io/usb_bus.hpp"
 
 namespace espmint {
 namespace {
@@ -170,7 +171,7 @@ Fault denied(const std::string& path) {
   const bool group_may = (node.st_mode & 0060) == 0060;
   Fault fault{Code::port_denied, Remedy::refuse, fmt::format("no permission to open {}", path)};
   fault.seen = fmt::format("it belongs to {}:{}, mode {:04o}", owner_name, group_name, node.st_mode & 07777);
-  fault.advice = group_may ? fmt::format("sudo usermod -aG {} $USER, then log in again", group_name)
+  fault.advice = group_may ? fmt::format("Run `sudo usermod -aG {} $USER`, then log in again", group_name)
                            : fmt::format("group {} may not use it either: sudo chmod 660 {}", group_name, path);
   return fault;
 }
@@ -212,15 +213,8 @@ Fault tty_open_fault(const std::string& path, int error) {
     case EPERM:
       return denied(path);
     case EBUSY:
-    case EWOULDBLOCK: {
-      const std::string holder = holder_of(path);
-      return {Code::port_busy,
-              Remedy::retry,
-              fmt::format("{} is in use", path),
-              {},
-              holder.empty() ? std::string{"held by a process that is not visible from here"} : "held by " + holder,
-              "close that program; one that grabs every new port by itself (ModemManager, brltty) must be kept off"};
-    }
+    case EWOULDBLOCK:
+      return busy_fault(path, holder_of(path));
     default:
       return port_failed(path, "it cannot be opened", error_text(error));
   }

@@ -332,7 +332,7 @@ TEST_F(Tty, NamesTheGroupThatMayOpenIt) {
     const auto port = open_tty(context, pty.name);
     if (port) ::_exit(2);
     if (port.error().code != Code::port_denied) ::_exit(3);
-    ::_exit(port.error().advice == "sudo usermod -aG dialout $USER, then log in again" ? 0 : 4);
+    ::_exit(port.error().advice == "Run `sudo usermod -aG dialout $USER`, then log in again" ? 0 : 4);
   }
   int status = 0;
   ::waitpid(child, &status, 0);

@@ -6,6 +6,7 @@
 #include "io/returning_port.hpp"
 #include "io/system_ports.hpp"
 #include "rom/connect.hpp"
+#include "rom/diagnosis.hpp"
 
 namespace espmint {
 namespace {
@@ -17,10 +18,9 @@ constexpr auto look_again = 1000ms;    // an adapter that stays while boards com
 
 bool is_local_port(const std::string& name) { return name.find("://") == std::string::npos; }
 bool is_port_away(const Fault& fault) { return fault.code == Code::port_gone || fault.code == Code::port_failed; }
-bool is_unusable(const Fault& fault) { return fault.code == Code::port_denied || fault.code == Code::port_busy; }
+bool is_unusable(const Fault& fault) { return fault.code == Code::port_denied || fault.code == Code::port_busy || fault.code == Code::port_claimed; }
 bool nobody_answered(const RunOutcome& outcome) {
-  return !outcome.board && outcome.fault &&
-         (outcome.fault->code == Code::board_silent || outcome.fault->code == Code::board_not_in_download_mode);
+  return !outcome.board && outcome.fault && met_no_board(outcome.fault->code);
 }
 /// The chips' own USB-Serial-JTAG peripheral.
 bool is_usb_serial_jtag(const PortInfo& port) { return port.vendor_id == 0x303a && port.product_id == 0x1001; }

@@ -1,12 +1,11 @@
 #include "rom/connect.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <vector>
 
-#include "base/text.hpp"
+#include "rom/boot_log.hpp"
+#include "rom/diagnosis.hpp"
 
 namespace espmint {
 namespace {
@@ -52,6 +51,8 @@ constexpr std::array usb_jtag{
 constexpr std::string_view usb_sequence = "usb-serial-jtag";
 // A chip without firmware is reset by its watchdog again and again.
 constexpr int most_returns = 3;
+// What is kept for the diagnosis of a failed connect.
+constexpr std::size_t kept_for_diagnosis = 16 * 1024;
 
 constexpr std::array uart_first{
     ResetSequence{"tight", tight, true},
@@ -64,6 +65,12 @@ constexpr std::array usb_first{
     ResetSequence{"tight", tight, true},
     ResetSequence{"classic", classic, true},
 };
+
+Duration time_of(const ResetSequence& sequence) {
+  Duration sum{};
+  for (const LineStep& step : sequence.steps) sum += step.then;
+  return sum;
+}
 
 Task<Result<void>> perform(Port& port, Clock& clock, std::span<const LineStep> steps) {
   for (const LineStep& step : steps) {
@@ -93,14 +100,15 @@ Task<Result<void>> sync_until(Loader& loader, Instant deadline) {
 }
 
 /// Resets by these steps and waits for an answer. Learns that there are no lines.
-Task<Result<void>> try_one_way(Loader& loader, const ResetSequence& sequence, bool& could_reset, Instant deadline,
+Task<Result<void>> try_one_way(Loader& loader, const ResetSequence& sequence, Heard& heard, Instant deadline,
                                Duration window) {
   Clock& clock = loader.clock();
   CO_TRY(co_await loader.start_over());
-  if (could_reset) {
+  if (heard.could_reset) {
     auto lines = co_await perform(loader.port(), clock, sequence.steps);
     if (!lines && lines.error().code != Code::no_reset_lines) co_return lines;
-    could_reset = lines.has_value();
+    heard.could_reset = lines.has_value();
+    ++heard.resets;
   }
   co_return co_await sync_until(loader, std::min(deadline, clock.now() + window));
 }
@@ -109,6 +117,11 @@ Task<Result<void>> try_one_way(Loader& loader, const ResetSequence& sequence, bo
 Task<Result<void>> ask_after_return(Loader& loader, Instant until) {
   CO_TRY(co_await loader.start_over());
   co_return co_await sync_until(loader, until);
+}
+
+void keep(Heard& heard, const Loader& loader) {
+  append(heard.bytes, loader.heard_bytes());
+  if (heard.bytes.size() > kept_for_diagnosis) heard.bytes.erase(heard.bytes.begin(), heard.bytes.end() - kept_for_diagnosis);
 }
 
 bool is_gone(const Result<void>& end) { return !end && end.error().code == Code::port_gone; }
@@ -120,35 +133,6 @@ std::vector<const ResetSequence*> ways_to_try(const Loader& loader, bool usb_ser
   for (const ResetSequence& sequence : download_sequences(usb_serial_jtag))
     if (&sequence != loader.way() && (!loader.way() || sequence.name != loader.way()->name)) ways.push_back(&sequence);
   return ways;
-}
-
-/// The line of a boot log that says which way the strapping pins sent the chip.
-std::string strap_line(const std::string& heard) {
-  for (std::string_view line : split(heard, '\n'))
-    if (line.find("boot:0x") != std::string_view::npos) return std::string{trim(line)};
-  return {};
-}
-
-Fault why_no_answer(const std::string& heard, std::uint64_t bytes, bool could_reset) {
-  std::string strap = strap_line(heard);
-  bool download = heard.find("waiting for download") != std::string::npos || strap.find("DOWNLOAD") != std::string::npos ||
-                  strap.find("UART_BOOT") != std::string::npos;
-  if (!strap.empty() && !download) {
-    Fault fault{Code::board_not_in_download_mode, Remedy::refuse, "the board started its firmware instead of download mode"};
-    fault.seen = strap;
-    fault.advice = could_reset ? "Its BOOT pin (IO0) is not wired to DTR: hold BOOT while it is reset"
-                               : "This port has no reset lines: hold BOOT, press RESET, let go, and try again";
-    return fault;
-  }
-  // Every way into download mode has been tried for seconds: once more would only keep the operator waiting.
-  Fault fault{Code::board_silent, Remedy::refuse, "no ESP32 answers"};
-  std::string words = std::string{trim(heard)}.substr(0, 80);
-  fault.seen = bytes == 0 ? "not a single byte came back" : fmt::format("{} bytes came, none of them an answer to SYNC", bytes);
-  if (!words.empty()) fault.seen += fmt::format(": \"{}\"", words);
-  fault.advice = !could_reset ? "This port has no reset lines: hold BOOT, press RESET, let go, and try again"
-                 : download   ? "It waits for download but does not hear us: check the TX wire to the board"
-                              : "Check that it is powered, that the cable carries data, and that this is its port";
-  return fault;
 }
 
 // Between two questions: an application that runs meanwhile is not flooded, and no one presses faster.
@@ -190,8 +174,8 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
   Clock& clock = loader.clock();
   Port& port = loader.port();
   Instant deadline = clock.now() + options.patience;
-  bool could_reset = options.reset;
-  std::string heard;
+  Heard heard{.could_reset = options.reset};
+  const std::uint64_t seen_before = loader.bytes_seen();
   bool stub_survives = false;
   // Enough for any chip; who is slower (an emulator on a busy machine) gets more time once every sequence has been tried.
   Duration window = 250ms;
@@ -202,7 +186,7 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
       const ResetSequence& sequence = *ways[next];
       Instant begun = clock.now();
       const unsigned absences = port.absences().count;
-      auto answer = co_await try_one_way(loader, sequence, could_reset, deadline, window);
+      auto answer = co_await try_one_way(loader, sequence, heard, deadline, window);
       // The reset took the port along.
       for (int times = 0; is_gone(answer) && options.return_patience > 0ms && times < most_returns; ++times) {
         CO_TRY(co_await port.reopen(clock.now() + options.return_patience));
@@ -210,20 +194,23 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
         answer = co_await ask_after_return(loader, clock.now() + window);
       }
       // No stub outlives a reset: one that answers was not reset.
-      stub_survives = answer && could_reset && loader.speaker() == Speaker::stub;
+      stub_survives = answer && heard.could_reset && loader.speaker() == Speaker::stub;
       if (answer && !stub_survives) {
         loader.came_by(sequence);
-        bool still_held = could_reset && sequence.holds_boot_pin && port.absences().count == absences;
+        bool still_held = heard.could_reset && sequence.holds_boot_pin && port.absences().count == absences;
         if (still_held) CO_TRY(co_await port.set_dtr(false));
         co_return ok();
       }
       if (!answer && is_port_fault(answer.error())) co_return answer;
-      heard += loader.heard();
-      if (clock.now() >= deadline) {
-        if (could_reset) CO_TRY(co_await port.set_dtr_rts(false, false));
+      keep(heard, loader);
+      // A reset that would end after the deadline is left out: whoever waits is told within five seconds.
+      const ResetSequence& following = *ways[(next + 1) % ways.size()];
+      if (clock.now() + (heard.could_reset ? time_of(following) : Duration{}) >= deadline) {
+        if (heard.could_reset) CO_TRY(co_await port.set_dtr_rts(false, false));
         if (stub_survives) co_return fail(not_wired());
-        Fault why = why_no_answer(heard, loader.bytes_seen(), could_reset);
-        const bool button_may_help = !could_reset || loader.bytes_seen() > 0 || options.button_even_if_silent;
+        heard.count = loader.bytes_seen() - seen_before;
+        Fault why = diagnose(heard);
+        const bool button_may_help = !heard.could_reset || heard.count > 0 || options.button_even_if_silent;
         if (options.button_patience > 0ms && button_may_help) co_return co_await wait_for_button(loader, options, std::move(why));
         co_return fail(std::move(why));
       }
@@ -253,7 +240,7 @@ Task<Result<void>> connect_by(Loader& loader, const ResetSequence& sequence, Dur
   co_return answer;
 }
 
-bool banner_heard(const Loader& loader) { return !strap_line(loader.heard()).empty(); }
+bool banner_heard(const Loader& loader) { return loader.heard().find("boot:0x") != std::string::npos; }
 
 Task<Result<void>> reset_into_application(Port& port, Clock& clock) {
   static constexpr std::array steps{

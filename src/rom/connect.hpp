@@ -41,8 +41,7 @@ struct ConnectOptions {
 
 /// Resets into download mode and synchronises; tries each sequence until `patience` is over. A port without modem lines
 /// is synchronised as it is. Where the port vanishes with a reset and comes back, another board may answer: identify.
-/// Faults: board_silent, board_not_in_download_mode (it booted instead; the boot log's strap
-/// in `seen`), port faults.
+/// Faults: those of diagnose() (diagnosis.hpp), decided within 5 s; port faults.
 Task<Result<void>> connect(Loader&, ConnectOptions = {});
 
 /// One way into download mode, once, and nobody else's: for whoever wants to know which ways a board understands. Asks for

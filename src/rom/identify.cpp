@@ -4,6 +4,9 @@
 
 #include <bit>
 
+#include "rom/boot_log.hpp"
+#include "rom/diagnosis.hpp"
+
 namespace espmint {
 namespace {
 
@@ -127,6 +130,18 @@ Task<Result<std::uint32_t>> ask_flash(Loader& loader, std::uint8_t flash_command
   co_return answer & (answer_bits >= 32 ? 0xffff'ffffu : (1u << answer_bits) - 1);
 }
 
+/// A flash that does not answer: on the ESP32 perhaps because MTDI gives it 1.8 V. An eFuse may overrule the pin.
+/// Source: ESP32 TRM, GPIO_STRAP, eFuse XPD_SDIO_FORCE.
+Task<Result<void>> blame_voltage_strap(Loader& loader, std::string seen) {
+  constexpr std::uint32_t strap_register = 0x3ff4'4038, efuse_word4_offset = 0x10;
+  if (loader.chip()->id != ChipId::esp32) co_return ok();
+  CO_TRY(std::uint32_t straps, co_await loader.read_reg(strap_register));
+  CO_TRY(std::uint32_t word4, co_await loader.read_reg(loader.chip()->efuse_base + efuse_word4_offset));
+  const bool pin_decides = bits(word4, 16, 1) == 0;
+  if (!pin_decides || (straps & esp32_mtdi) == 0) co_return ok();
+  co_return fail(gets_low_voltage(seen + ", " + straps_in_words("esp32", straps)));
+}
+
 }  // namespace
 
 Task<Result<Mac>> read_mac(Loader& loader) {
@@ -221,6 +236,7 @@ Task<Result<void>> read_flash_id(Loader& loader, BoardInfo& board) {
     Fault fault{Code::flash_unknown, Remedy::retry, "the flash chip does not answer"};
     fault.seen = fmt::format("JEDEC id {:#08x}", board.flash_id);
     bool bus_stuck = board.flash_id == 0 || board.flash_id == 0xff'ffff;
+    if (bus_stuck) CO_TRY(co_await blame_voltage_strap(loader, fault.seen));
     if (!bus_stuck) fault.what = "the flash chip's size is unknown";
     fault.advice = bus_stuck ? "Check the flash's solder joints and supply, and the strapping pin that sets its voltage"
                              : "Please report this id";

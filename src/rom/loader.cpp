@@ -75,11 +75,15 @@ Task<Result<void>> Loader::start_over() {
   co_return ok();
 }
 
-std::string Loader::heard() const {
+Bytes Loader::heard_bytes() const {
   Bytes all = heard_;
   append(all, decoder_.unframed());
+  return all;
+}
+
+std::string Loader::heard() const {
   std::string text;
-  for (std::uint8_t byte : all) text.push_back(byte >= 0x20 && byte < 0x7f ? static_cast<char>(byte) : (byte == '\n' ? '\n' : '.'));
+  for (std::uint8_t byte : heard_bytes()) text.push_back(byte >= 0x20 && byte < 0x7f ? static_cast<char>(byte) : (byte == '\n' ? '\n' : '.'));
   return text;
 }
 
@@ -129,7 +133,8 @@ Task<Result<Reply>> Loader::await_reply(Op op, Instant deadline) {
   for (;;) {
     while (auto frame = decoder_.next()) {
       if (auto reply = read_reply(op, *frame)) {
-        previous_ = op;
+        // A command that it does not know leaves the one before in its reply, however often it is asked.
+        if (static_cast<Op>((*frame)[1]) == op) previous_ = op;
         co_return std::move(*reply);
       }
     }

@@ -54,6 +54,8 @@ class Loader {
 
   /// What the board printed that was no reply, newest 4 KiB, for diagnosis.
   [[nodiscard]] std::string heard() const;
+  /// The same as it came, byte for byte.
+  [[nodiscard]] Bytes heard_bytes() const;
   /// Bytes that came since the loader was made, whatever they were.
   [[nodiscard]] std::uint64_t bytes_seen() const { return decoder_.bytes_seen(); }
   void forget_heard() { heard_.clear(); decoder_.clear(); }
