@@ -127,6 +127,40 @@ Task<Result<std::uint32_t>> ask_flash(Loader& loader, std::uint8_t flash_command
   co_return answer & (answer_bits >= 32 ? 0xffff'ffffu : (1u << answer_bits) - 1);
 }
 
+Task<Result<void>> quiet_watchdogs(Loader& loader) {
+  const Watchdogs& dogs = loader.chip()->watchdogs;
+  if (dogs.config == 0 || loader.console() != Console::usb_serial_jtag) co_return ok();
+  CO_TRY(co_await loader.write_reg(dogs.protect, watchdog_key));
+  CO_TRY(co_await loader.write_reg(dogs.config, 0));
+  CO_TRY(co_await loader.write_reg(dogs.protect, 0));
+  CO_TRY(co_await loader.write_reg(dogs.super_protect, dogs.super_key));
+  CO_TRY(std::uint32_t before, co_await loader.read_reg(dogs.super_config));
+  CO_TRY(co_await loader.write_reg(dogs.super_config, before | dogs.super_feeds));
+  CO_TRY(co_await loader.write_reg(dogs.super_protect, 0));
+  co_return ok();
+}
+
+Task<Result<void>> power_flash(Loader& loader) {
+  for (const FlashPower& power : loader.chip()->flash_power) {
+    if (power.revision != loader.revision().full()) continue;
+    if (power.forced.there()) {
+      const EfuseTable& table = loader.chip()->efuse;
+      const std::uint32_t address = table.blocks[power.forced.block] + 4 * (power.forced.bit / 32u);
+      CO_TRY(std::uint32_t word, co_await loader.read_reg(address));
+      RegisterWords words;
+      words[address] = word;
+      if ((efuse_value(table, power.forced, words) != 0) != power.is_forced) continue;
+    }
+    for (const RegisterStep& step : power.steps) {
+      CO_TRY(std::uint32_t before, co_await loader.read_reg(step.address));
+      CO_TRY(co_await loader.write_reg(step.address, (before & ~step.clear) | step.set));
+      if (step.then.count() > 0) co_await loader.clock().sleep_for(step.then);
+    }
+    co_return ok();
+  }
+  co_return ok();
+}
+
 }  // namespace
 
 Task<Result<Mac>> read_mac(Loader& loader) {
@@ -180,30 +214,14 @@ Result<void> check_unlocked(const BoardInfo& board) {
   return fail(std::move(fault));
 }
 
-Task<Result<void>> power_flash(Loader& loader) {
+Task<Result<void>> make_ready(Loader& loader) {
   if (loader.speaker() != Speaker::rom || !loader.chip()) co_return ok();
-  for (const FlashPower& power : loader.chip()->flash_power) {
-    if (power.revision != loader.revision().full()) continue;
-    if (power.forced.there()) {
-      const EfuseTable& table = loader.chip()->efuse;
-      const std::uint32_t address = table.blocks[power.forced.block] + 4 * (power.forced.bit / 32u);
-      CO_TRY(std::uint32_t word, co_await loader.read_reg(address));
-      RegisterWords words;
-      words[address] = word;
-      if ((efuse_value(table, power.forced, words) != 0) != power.is_forced) continue;
-    }
-    for (const RegisterStep& step : power.steps) {
-      CO_TRY(std::uint32_t before, co_await loader.read_reg(step.address));
-      CO_TRY(co_await loader.write_reg(step.address, (before & ~step.clear) | step.set));
-      if (step.then.count() > 0) co_await loader.clock().sleep_for(step.then);
-    }
-    co_return ok();
-  }
-  co_return ok();
+  CO_TRY(co_await quiet_watchdogs(loader));
+  co_return co_await power_flash(loader);
 }
 
 Task<Result<void>> read_flash_id(Loader& loader, BoardInfo& board) {
-  CO_TRY(co_await power_flash(loader));
+  CO_TRY(co_await make_ready(loader));
   const bool by_rom = loader.speaker() == Speaker::rom;
   const bool basic_rom = by_rom && !loader.chip()->rom.has_flash_commands;
   if (basic_rom) {
