@@ -3,11 +3,17 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
 
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/base64.hpp"
 #include "sim/boot.hpp"
 #include "sim/desk_for_tests.hpp"
+#include "sim/digest.hpp"
 #include "sim/efuse.hpp"
 #include "sim/make_firmware.hpp"
 
@@ -255,6 +261,29 @@ TEST(Chips, HaveAUniqueIdPerBoardWhereTheyHaveOne) {
     bool has_none = row.name == "esp8266" || row.name == "esp32" || row.name == "esp32c2";
     EXPECT_EQ(one == other, has_none) << row.name;
   }
+}
+
+/// Each file that the station can upload; those for chips that are not played are new to the board.
+TEST(KnownStubs, AreThoseOfEsptoolJs) {
+  namespace fs = std::filesystem;
+  fs::path folder = fs::path{ESPMINT_SOURCE_DIR} / "stub/node_modules/esptool-js/lib/targets/stub_flasher";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no stubs at " << folder;
+  std::size_t known = 0;
+  for (const ChipRow& row : all_chip_rows()) {
+    for (std::string_view variant : {"", "-rev1"}) {
+      fs::path file = folder / fmt::format("{}{}.json", row.name, variant);
+      if (!fs::exists(file)) continue;
+      std::ifstream in{file};
+      std::optional<Bytes> text = from_base64(nlohmann::json::parse(in)["text"].get<std::string>());
+      ASSERT_TRUE(text) << file;
+      const StubRow* stub = known_stub(to_hex(digest(EVP_sha256(), *text)));
+      ASSERT_TRUE(stub) << file;
+      EXPECT_TRUE(stub->name.starts_with(row.name)) << file;
+      EXPECT_TRUE(stub->skips_blank_erases) << file;
+      ++known;
+    }
+  }
+  EXPECT_EQ(known, all_chip_rows().size() + 1) << "two for the ESP32-P4";
 }
 
 TEST(Esp8266, ErasesMoreThanItIsAskedUpToTheNextBlock) {
