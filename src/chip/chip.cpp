@@ -152,6 +152,14 @@ constexpr std::array<ConsoleVariable, 2> serial_jtag_at(std::uint32_t address) {
   return {ConsoleVariable{0, address, 0, 3}, ConsoleVariable{}};
 }
 
+// Source: ESP-IDF, rtc_cntl_reg.h and lp_wdt_reg.h of each chip; the keys: rwdt_ll.h, lpwdt_ll.h.
+constexpr Watchdogs rtc_watchdogs(std::uint32_t config, std::uint32_t protect) {
+  return {config, protect, protect + 4, protect + 8, 0x8f1d'312a, 1u << 31};
+}
+constexpr Watchdogs lp_watchdogs(std::uint32_t base, std::uint32_t protect = 0x18) {
+  return {base, base + protect, base + protect + 4, base + protect + 8, watchdog_key, 1u << 18};
+}
+
 constexpr std::array chips{
     ChipSpec{.id = ChipId::esp32,
              .name = "esp32",
@@ -166,6 +174,7 @@ constexpr std::array chips{
              .rom = esp32_rom,
              .console = {},
              .flash_power = {},
+             .watchdogs = {},
              .stubs = {StubFile{0, "esp32.json"}}},
     ChipSpec{.id = ChipId::esp32s3,
              .name = "esp32s3",
@@ -180,6 +189,7 @@ constexpr std::array chips{
              .rom = {},
              .console = {ConsoleVariable{0, 0x3fce'f14c, 3, 4}},
              .flash_power = {},
+             .watchdogs = rtc_watchdogs(0x6000'8098, 0x6000'80b0),
              .stubs = {StubFile{0, "esp32s3.json"}}},
     ChipSpec{.id = ChipId::esp32c3,
              .name = "esp32c3",
@@ -194,6 +204,7 @@ constexpr std::array chips{
              .rom = {},
              .console = {ConsoleVariable{0, 0x3fcd'f07c, 0, 3}, ConsoleVariable{101, 0x3fcd'f078, 0, 3}},
              .flash_power = {},
+             .watchdogs = rtc_watchdogs(0x6000'8090, 0x6000'80a8),
              .stubs = {StubFile{0, "esp32c3.json"}}},
     ChipSpec{.id = ChipId::esp32s2,
              .name = "esp32s2",
@@ -208,6 +219,7 @@ constexpr std::array chips{
              .rom = {.security_info_bytes = 12},
              .console = {ConsoleVariable{0, 0x3fff'fd14, 2, 0}},
              .flash_power = {},
+             .watchdogs = {},
              .stubs = {StubFile{0, "esp32s2.json"}}},
     ChipSpec{.id = ChipId::esp32c6,
              .name = "esp32c6",
@@ -222,6 +234,7 @@ constexpr std::array chips{
              .rom = {},
              .console = serial_jtag_at(0x4087'f580),
              .flash_power = {},
+             .watchdogs = lp_watchdogs(0x600b'1c00),
              .stubs = {StubFile{0, "esp32c6.json"}}},
     ChipSpec{.id = ChipId::esp32c2,
              .name = "esp32c2",
@@ -236,6 +249,7 @@ constexpr std::array chips{
              .rom = {.baud = BaudRule::believes_40_mhz},
              .console = {},
              .flash_power = {},
+             .watchdogs = {},
              .stubs = {StubFile{0, "esp32c2.json"}}},
     ChipSpec{.id = ChipId::esp32c5,
              .name = "esp32c5",
@@ -250,6 +264,7 @@ constexpr std::array chips{
              .rom = {.baud = BaudRule::believes_register},
              .console = serial_jtag_at(0x4085'f514),
              .flash_power = {},
+             .watchdogs = lp_watchdogs(0x600b'1c00),
              .stubs = {StubFile{0, "esp32c5.json"}}},
     ChipSpec{.id = ChipId::esp32c61,
              .name = "esp32c61",
@@ -264,6 +279,7 @@ constexpr std::array chips{
              .rom = {},
              .console = {ConsoleVariable{0, 0x4084'f5ec, 0, 3}, ConsoleVariable{3, 0x4084'f5e4, 0, 4}},
              .flash_power = {},
+             .watchdogs = lp_watchdogs(0x600b'1c00),
              .stubs = {StubFile{0, "esp32c61.json"}}},
     ChipSpec{.id = ChipId::esp32h2,
              .name = "esp32h2",
@@ -278,6 +294,7 @@ constexpr std::array chips{
              .rom = {},
              .console = serial_jtag_at(0x4084'fefc),
              .flash_power = {},
+             .watchdogs = lp_watchdogs(0x600b'1c00, 0x1c),
              .stubs = {StubFile{0, "esp32h2.json"}}},
     // 0x40001000 is no ROM here; what reads there (0, 0x0addbad0) tells nothing.
     ChipSpec{.id = ChipId::esp32p4,
@@ -293,6 +310,7 @@ constexpr std::array chips{
              .rom = {},
              .console = {ConsoleVariable{0, 0x4ff3'fec8, 5, 6}, ConsoleVariable{300, 0x4ffb'fec8, 5, 6}},
              .flash_power = p4_flash_power,
+             .watchdogs = lp_watchdogs(0x5011'6000),
              .stubs = {StubFile{0, "esp32p4-rev1.json"}, StubFile{300, "esp32p4.json"}}},
     ChipSpec{.id = ChipId::esp8266,
              .name = "esp8266",
@@ -307,6 +325,7 @@ constexpr std::array chips{
              .rom = esp8266_rom,
              .console = {},
              .flash_power = {},
+             .watchdogs = {},
              .stubs = {StubFile{0, "esp8266.json"}}},
 };
 

@@ -86,6 +86,16 @@ struct FlashPower {
   std::span<const RegisterStep> steps;
 };
 
+/// The two watchdogs that a reset by USB-Serial-JTAG leaves running, as an application or its bootloader set them. They
+/// would reset the board in the middle of a write.
+struct Watchdogs {
+  std::uint32_t config = 0, protect = 0;              // registers of the first; config 0: nothing to be quieted
+  std::uint32_t super_config = 0, super_protect = 0;  // of the "super" one, which can only be told to feed itself
+  std::uint32_t super_key = 0, super_feeds = 0;       // what opens its registers; the bit that does so
+};
+/// What opens the first watchdog's registers.
+inline constexpr std::uint32_t watchdog_key = 0x50d8'3aa1;
+
 /// A stub flasher's file, for revisions from `from` on (major * 100 + minor).
 struct StubFile {
   unsigned from = 0;
@@ -106,6 +116,7 @@ struct ChipSpec {
   RomTraits rom;
   std::array<ConsoleVariable, 2> console;  // the oldest revision's first
   std::span<const FlashPower> flash_power;
+  Watchdogs watchdogs;
   std::array<StubFile, 2> stubs;  // of Espressif's stub flasher: the oldest revision's first
 };
 

@@ -136,10 +136,45 @@ Task<Result<void>> blame_voltage_strap(Loader& loader, std::string seen) {
   constexpr std::uint32_t strap_register = 0x3ff4'4038, efuse_word4_offset = 0x10;
   if (loader.chip()->id != ChipId::esp32) co_return ok();
   CO_TRY(std::uint32_t straps, co_await loader.read_reg(strap_register));
-  CO_TRY(std::uint32_t word4, co_await loader.read_reg(loader.chip()->efuse_base + efuse_word4_offset));
-  const bool pin_decides = bits(word4, 16, 1) == 0;
+  CO_TRY(std::uint32_t word4, co_await loader.read_reg(loader.chip()->efuse.blocks[0] + efuse_word4_offset));
+  constexpr std::uint32_t forced_by_efuse = 1u << 16;
+  const bool pin_decides = (word4 & forced_by_efuse) == 0;
   if (!pin_decides || (straps & esp32_mtdi) == 0) co_return ok();
   co_return fail(gets_low_voltage(seen + ", " + straps_in_words("esp32", straps)));
+}
+
+Task<Result<void>> quiet_watchdogs(Loader& loader) {
+  const Watchdogs& dogs = loader.chip()->watchdogs;
+  if (dogs.config == 0 || loader.console() != Console::usb_serial_jtag) co_return ok();
+  CO_TRY(co_await loader.write_reg(dogs.protect, watchdog_key));
+  CO_TRY(co_await loader.write_reg(dogs.config, 0));
+  CO_TRY(co_await loader.write_reg(dogs.protect, 0));
+  CO_TRY(co_await loader.write_reg(dogs.super_protect, dogs.super_key));
+  CO_TRY(std::uint32_t before, co_await loader.read_reg(dogs.super_config));
+  CO_TRY(co_await loader.write_reg(dogs.super_config, before | dogs.super_feeds));
+  CO_TRY(co_await loader.write_reg(dogs.super_protect, 0));
+  co_return ok();
+}
+
+Task<Result<void>> power_flash(Loader& loader) {
+  for (const FlashPower& power : loader.chip()->flash_power) {
+    if (power.revision != loader.revision().full()) continue;
+    if (power.forced.there()) {
+      const EfuseTable& table = loader.chip()->efuse;
+      const std::uint32_t address = table.blocks[power.forced.block] + 4 * (power.forced.bit / 32u);
+      CO_TRY(std::uint32_t word, co_await loader.read_reg(address));
+      RegisterWords words;
+      words[address] = word;
+      if ((efuse_value(table, power.forced, words) != 0) != power.is_forced) continue;
+    }
+    for (const RegisterStep& step : power.steps) {
+      CO_TRY(std::uint32_t before, co_await loader.read_reg(step.address));
+      CO_TRY(co_await loader.write_reg(step.address, (before & ~step.clear) | step.set));
+      if (step.then.count() > 0) co_await loader.clock().sleep_for(step.then);
+    }
+    co_return ok();
+  }
+  co_return ok();
 }
 
 }  // namespace
@@ -195,30 +230,14 @@ Result<void> check_unlocked(const BoardInfo& board) {
   return fail(std::move(fault));
 }
 
-Task<Result<void>> power_flash(Loader& loader) {
+Task<Result<void>> make_ready(Loader& loader) {
   if (loader.speaker() != Speaker::rom || !loader.chip()) co_return ok();
-  for (const FlashPower& power : loader.chip()->flash_power) {
-    if (power.revision != loader.revision().full()) continue;
-    if (power.forced.there()) {
-      const EfuseTable& table = loader.chip()->efuse;
-      const std::uint32_t address = table.blocks[power.forced.block] + 4 * (power.forced.bit / 32u);
-      CO_TRY(std::uint32_t word, co_await loader.read_reg(address));
-      RegisterWords words;
-      words[address] = word;
-      if ((efuse_value(table, power.forced, words) != 0) != power.is_forced) continue;
-    }
-    for (const RegisterStep& step : power.steps) {
-      CO_TRY(std::uint32_t before, co_await loader.read_reg(step.address));
-      CO_TRY(co_await loader.write_reg(step.address, (before & ~step.clear) | step.set));
-      if (step.then.count() > 0) co_await loader.clock().sleep_for(step.then);
-    }
-    co_return ok();
-  }
-  co_return ok();
+  CO_TRY(co_await quiet_watchdogs(loader));
+  co_return co_await power_flash(loader);
 }
 
 Task<Result<void>> read_flash_id(Loader& loader, BoardInfo& board) {
-  CO_TRY(co_await power_flash(loader));
+  CO_TRY(co_await make_ready(loader));
   const bool by_rom = loader.speaker() == Speaker::rom;
   const bool basic_rom = by_rom && !loader.chip()->rom.has_flash_commands;
   if (basic_rom) {

@@ -30,8 +30,9 @@ Result<void> check_unlocked(const BoardInfo&);
 /// Only the MAC and only for the chip that is known: the second look right before something that cannot be undone.
 Task<Result<Mac>> read_mac(Loader&);
 
-/// Gives the flash the power that some ROMs leave off (FlashPower). Before the flash is attached; nothing for the stub to do.
-Task<Result<void>> power_flash(Loader&);
+/// What some ROMs leave undone: gives the flash its power (FlashPower), and quiets the watchdogs that a reset by
+/// USB-Serial-JTAG leaves running. Before the flash is attached or a stub is sent; where a stub speaks, it has been done.
+Task<Result<void>> make_ready(Loader&);
 
 /// Attaches the flash and reads its JEDEC id. Faults: flash_unknown when it answers all ones or zeros, or an unknown size.
 Task<Result<void>> read_flash_id(Loader&, BoardInfo&);

@@ -216,6 +216,28 @@ TEST(Stub, IsSentInSmallerBlocksOverUsbOtg) {
   }
 }
 
+TEST(Watchdogs, AreQuietedWhereAResetByUsbLeavesThemRunning) {
+  RomBench bench;
+  const ChipSpec& h2 = *chip_named("esp32h2");
+  bench.rom.registers = {{0x600b'1c20, 0x4}};
+  for (Console console : {Console::uart, Console::usb_serial_jtag}) {
+    bench.loader.chip_is(h2, {0, 1}, console);
+    EXPECT_TRUE(bench.rom.written.empty());
+    EXPECT_TRUE(bench.run(make_ready(bench.loader)));
+  }
+  using Written = std::vector<std::pair<std::uint32_t, std::uint32_t>>;
+  EXPECT_EQ(bench.rom.written, (Written{{0x600b'1c1c, 0x50d8'3aa1},
+                                        {0x600b'1c00, 0},
+                                        {0x600b'1c1c, 0},
+                                        {0x600b'1c24, 0x50d8'3aa1},
+                                        {0x600b'1c20, 1u << 18 | 4},
+                                        {0x600b'1c24, 0}}));
+  bench.rom.written.clear();
+  bench.loader.stub_speaks();
+  EXPECT_TRUE(bench.run(make_ready(bench.loader)));
+  EXPECT_TRUE(bench.rom.written.empty()) << "it was done before the stub came";
+}
+
 TEST(FlashPower, IsGivenByTheP4sRevisionsThatLeaveItOff) {
   const ChipSpec& p4 = *chip_named("esp32p4");
   constexpr std::uint32_t pmu_date = 0x5011'53fc, efuse_repeat1 = 0x5012'd034;
@@ -223,7 +245,7 @@ TEST(FlashPower, IsGivenByTheP4sRevisionsThatLeaveItOff) {
     RomBench bench;
     bench.loader.chip_is(p4, revision);
     bench.rom.registers = {{efuse_repeat1, forced ? 1u << 16 : 0u}, {pmu_date, 0xab03}};
-    EXPECT_TRUE(bench.run(power_flash(bench.loader)));
+    EXPECT_TRUE(bench.run(make_ready(bench.loader)));
     return bench.rom.written;
   };
   EXPECT_TRUE(written({1, 3}, false).empty());

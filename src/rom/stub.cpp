@@ -70,7 +70,7 @@ bool has_stubs_for(const StubLibrary& library, const ChipSpec& chip) {
 }
 
 Task<Result<void>> start_stub(Loader& loader, const StubImage& stub) {
-  CO_TRY(co_await power_flash(loader));
+  CO_TRY(co_await make_ready(loader));
   CO_TRY(co_await upload(loader, stub.text_start, stub.text));
   if (!stub.data.empty()) CO_TRY(co_await upload(loader, stub.data_start, stub.data));
   Bytes jump;
