@@ -214,6 +214,34 @@ TEST(Write, GivesUpABlockThatIsAlwaysDamaged) {
   EXPECT_EQ(frames, 2 + block_attempts);
 }
 
+TEST(Write, IsProvedWhileItIsOnTheWire) {
+  for (bool dirty : {false, true}) {
+    Table table{{.preset = "fast"}, 4_MiB, dirty};
+    table.connect_to_board();
+    const Bytes app = code_like(1'500'000);
+    auto region = table.prepare({0x10000}, app);
+    auto proved = table.run(write_region(*table.loader, *region));
+    ASSERT_TRUE(proved) << describe(proved.error());
+    EXPECT_GE(*proved, app.size() * 2 / 3);
+    EXPECT_TRUE(table.holds({0x10000}, app));
+    EXPECT_TRUE(table.board->warnings().size() <= 1) << "an unknown stub; never a dropped frame: " << table.board->warnings().back();
+  }
+}
+
+TEST(Write, IsNotProvedByWhatWentWrongOnTheWay) {
+  Table table;
+  table.connect_to_board();
+  const Bytes app = code_like(1'500'000);
+  auto region = table.prepare({0x10000}, app);
+  int frames = 0;
+  table.tap.change = [&](ByteSpan bytes) {
+    if (bytes.size() >= 8000 && ++frames == 20) table.ports.flash(slot)[0x10000 + 5000] = 0x00;
+  };
+  auto done = table.update(region, LookFirst::no);
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Code::flash_differs);
+}
+
 /// A storage partition as identity images are: some sectors of files, then nothing.
 Bytes mostly_blank(std::size_t size) {
   Bytes image(size, 0xff);

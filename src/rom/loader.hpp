@@ -43,6 +43,9 @@ class Loader {
   Task<Result<Reply>> command(Op, ByteView body, std::uint8_t checksum = 0, Duration patience = Duration::zero());
   /// The same with a frame that was encoded before (PreparedRegion).
   Task<Result<Reply>> command_framed(Op, ByteView framed, Duration patience);
+  /// The two halves of command_framed(), for who knows that the other end has room for two requests.
+  Task<Result<void>> send_framed(ByteView framed);
+  Task<Result<Reply>> answer_to(Op, Duration patience);
   /// The next frame as it comes, for what is no reply: OHAI, flash data.
   Task<Result<Bytes>> receive_frame(Duration patience);
   Task<Result<void>> send_frame(ByteView body);
@@ -71,6 +74,7 @@ class Loader {
   Task<Result<bool>> receive_some(Instant deadline);
   void keep_heard(ByteView bytes);
   Task<Result<std::uint32_t>> baud_word(Baud);
+  [[nodiscard]] Duration wire_time(std::size_t bytes) const { return std::chrono::nanoseconds{bytes * 10'000'000'000ull / baud_.per_second}; }
 
   Port& port_;
   Clock& clock_;
