@@ -260,7 +260,7 @@ constexpr std::chrono::nanoseconds digest_of_a_byte{350};
 
 /// What may be read back beside the next block: as much as takes the time of that block on the wire. 0: nothing.
 std::uint32_t digest_beside_block(const Loader& loader, const PreparedRegion& region) {
-  if (loader.speaker() != Speaker::stub || region.plain.empty() || !region.format.stub) return 0;
+  if (loader.speaker() != Speaker::stub || region.plain.empty() || !region.format.stub || !loader.takes_two_requests()) return 0;
   const auto wire = std::chrono::nanoseconds{region.format.block_size * 10'000'000'000ull / loader.baud().per_second};
   return static_cast<std::uint32_t>(std::min<std::int64_t>(wire / digest_of_a_byte, 0x100'0000)) / stub_window * stub_window;
 }
@@ -275,8 +275,11 @@ Task<Result<bool>> send_block_beside_digest(Loader& loader, const PreparedRegion
   CO_TRY(co_await loader.send_framed(frame));
   const Md5 wanted = md5_of(ByteView{region.plain}.subspan(done.at.bytes - region.range.at.bytes, done.size));
   const Duration on_the_wire = std::chrono::nanoseconds{frame.size() * 10'000'000'000ull / loader.baud().per_second};
-  CO_TRY(Reply digest, co_await loader.answer_to(Op::spi_flash_md5, on_the_wire + budget_of(Op::spi_flash_md5, done.size)));
+  auto digested = co_await loader.answer_to(Op::spi_flash_md5, on_the_wire + budget_of(Op::spi_flash_md5, done.size));
+  if (!digested && digested.error().code == Code::reply_missing) loader.keep_to_one_request();
+  CO_TRY(Reply digest, std::move(digested));
   auto answer = co_await loader.answer_to(data, on_the_wire + budget);
+  if (!answer && answer.error().code == Code::reply_missing) loader.keep_to_one_request();
   if (!answer && answer.error().code == Code::command_refused) answer = co_await send_block(loader, data, frame, budget);
   CO_TRY(std::move(answer));
   co_return parse_md5(digest.body) == wanted;

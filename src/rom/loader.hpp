@@ -67,6 +67,9 @@ class Loader {
   // Which way into download mode this board took last; it is tried first.
   void came_by(const ResetSequence& way) { way_ = &way; }
   [[nodiscard]] const ResetSequence* way() const { return way_; }
+  // An answer was missing after two requests at once: from then on this board gets one at a time, after a reset too.
+  void keep_to_one_request() { one_request_ = true; }
+  [[nodiscard]] bool takes_two_requests() const { return !one_request_; }
 
  private:
   Task<Result<Reply>> await_reply(Op, Instant deadline);
@@ -83,6 +86,7 @@ class Loader {
   Baud baud_{};
   const ChipSpec* chip_ = nullptr;
   const ResetSequence* way_ = nullptr;
+  bool one_request_ = false;
   std::optional<Op> previous_;
   Bytes heard_;
 };

@@ -16,7 +16,8 @@ std::vector<std::uint32_t> block_ends(FlashRange region) {
 }
 
 Task<Result<bool>> is_equal(Loader& loader, const PreparedRegion& region, std::uint32_t from, std::uint32_t to) {
-  const Md5 wanted = from == 0 && to == region.range.size ? region.md5 : md5_of(ByteView{region.plain}.subspan(from, to - from));
+  const Md5 wanted =
+      from == 0 && to == region.range.size ? region.md5 : md5_of(ByteView{region.plain}.subspan(from, to - from));
   CO_TRY(Md5 on_board, co_await flash_md5(loader, {{region.range.at.bytes + from}, to - from}));
   co_return on_board == wanted;
 }
@@ -30,7 +31,8 @@ Fault flash_differs(FlashRange range, const Md5& on_board, const Md5& sent) {
 }
 
 /// Writes all of it and compares.
-Task<Result<void>> write_and_prove(Loader& loader, const PreparedRegion& region, RegionUpdate& done, Progress progress) {
+Task<Result<void>> write_and_prove(Loader& loader, const PreparedRegion& region, RegionUpdate& done,
+                                   Progress progress) {
   const Instant start = loader.clock().now();
   CO_TRY(std::uint32_t proved, co_await write_region(loader, region, std::move(progress)));
   done.writing += loader.clock().now() - start;
@@ -66,14 +68,16 @@ Task<Result<std::uint32_t>> matching_prefix(Loader& loader, const PreparedRegion
     const bool whole = unknown == ends.size();
     const std::size_t middle = whole ? unknown : (equal + unknown + 1) / 2;
     CO_TRY(bool same, co_await is_equal(loader, region, equal == 0 ? 0 : ends[equal - 1], ends[middle - 1]));
-    if (same) equal = middle;
-    else unknown = middle - 1;
+    if (same)
+      equal = middle;
+    else
+      unknown = middle - 1;
   }
   co_return equal == 0 ? 0u : ends[equal - 1];
 }
 
-Task<Result<RegionUpdate>> update_region(Loader& loader, Pool& pool, std::shared_ptr<const PreparedRegion> region, LookFirst look,
-                                         Progress progress) {
+Task<Result<RegionUpdate>> update_region(Loader& loader, Pool& pool, std::shared_ptr<const PreparedRegion> region,
+                                         LookFirst look, Progress progress) {
   RegionUpdate done;
   std::uint32_t kept = 0;
   if (look == LookFirst::yes) {
