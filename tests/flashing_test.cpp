@@ -20,7 +20,8 @@ constexpr const char* slot = "a";
 Bytes code_like(std::size_t bytes, std::uint32_t seed = 1) {
   Bytes out(bytes, 0x20);
   std::uint32_t state = seed;
-  for (std::size_t i = 0; i < bytes; i += 2) out[i] = static_cast<std::uint8_t>((state = state * 1664525 + 1013904223) >> 24);
+  for (std::size_t i = 0; i < bytes; i += 2)
+    out[i] = static_cast<std::uint8_t>((state = state * 1664525 + 1013904223) >> 24);
   return out;
 }
 
@@ -38,6 +39,10 @@ struct Table {
   Task<Result<void>> sit_down(Baud baud, bool use_stub) {
     CO_TRY(port, co_await tapped->open(slot));
     loader = std::make_unique<Loader>(*port, loop);
+    co_return co_await come_back(baud, use_stub);
+  }
+  /// The same with the loader that is there, from the reset on.
+  Task<Result<void>> come_back(Baud baud, bool use_stub) {
     CO_TRY(co_await connect(*loader));
     CO_TRY(info, co_await identify(*loader));
     CO_TRY(co_await loader->change_baud(baud));
@@ -140,7 +145,8 @@ TEST(Update, KeepsTheBlocksBeforeTheFirstThatDiffers) {
   }
 }
 
-/// The cable is pulled after so many tenths of a write, on used flash or not, through the stub or not; then it is put back.
+/// The cable is pulled after so many tenths of a write, on used flash or not, through the stub or not; then it is put
+/// back.
 class BrokenOff : public testing::TestWithParam<std::tuple<int, bool, bool>> {};
 
 TEST_P(BrokenOff, WriteGoesOnWhereItWas) {
@@ -170,14 +176,17 @@ TEST_P(BrokenOff, WriteGoesOnWhereItWas) {
   auto done = table.update(region);
   ASSERT_TRUE(done) << describe(done.error());
   EXPECT_TRUE(table.holds({0x10000}, app));
-  // Two frames may be on their way or in the stub's window of 32 KiB; the block of 64 KiB that it broke off in is written anew.
+  // Two frames may be on their way or in the stub's window of 32 KiB; the block of 64 KiB that it broke off in is
+  // written anew.
   const double share = static_cast<double>(whole) / static_cast<double>(app.size());
   const double again = share * 64 * 1024 + 2 * 0x4000 + share * 32 * 1024;
   EXPECT_LE(static_cast<double>(done->wire_bytes), static_cast<double>(whole - sent) * 1.03 + again);
   EXPECT_EQ(done->kept_bytes + done->written_bytes, app.size());
 }
-INSTANTIATE_TEST_SUITE_P(AtEveryTenth, BrokenOff, testing::Combine(testing::Range(0, 10), testing::Bool(), testing::Values(true)));
-INSTANTIATE_TEST_SUITE_P(ThroughTheRom, BrokenOff, testing::Combine(testing::Values(2, 5, 9), testing::Values(false), testing::Values(false)));
+INSTANTIATE_TEST_SUITE_P(AtEveryTenth, BrokenOff,
+                         testing::Combine(testing::Range(0, 10), testing::Bool(), testing::Values(true)));
+INSTANTIATE_TEST_SUITE_P(ThroughTheRom, BrokenOff,
+                         testing::Combine(testing::Values(2, 5, 9), testing::Values(false), testing::Values(false)));
 
 TEST(Write, SendsABlockAgainThatCameDamaged) {
   for (int damaged : {1, 2}) {  // so many times the same block
@@ -212,6 +221,60 @@ TEST(Write, GivesUpABlockThatIsAlwaysDamaged) {
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, Code::command_refused);
   EXPECT_EQ(frames, 2 + block_attempts);
+}
+
+TEST(Write, IsProvedWhileItIsOnTheWire) {
+  for (bool dirty : {false, true}) {
+    Table table{{.preset = "fast"}, 4_MiB, dirty};
+    table.connect_to_board();
+    const Bytes app = code_like(1'500'000);
+    auto region = table.prepare({0x10000}, app);
+    auto proved = table.run(write_region(*table.loader, *region));
+    ASSERT_TRUE(proved) << describe(proved.error());
+    EXPECT_GE(*proved, app.size() * 2 / 3);
+    EXPECT_TRUE(table.holds({0x10000}, app));
+    EXPECT_TRUE(table.board->warnings().size() <= 1)
+        << "an unknown stub; never a dropped frame: " << table.board->warnings().back();
+  }
+}
+
+TEST(Write, IsNotProvedByWhatWentWrongOnTheWay) {
+  Table table;
+  table.connect_to_board();
+  const Bytes app = code_like(1'500'000);
+  auto region = table.prepare({0x10000}, app);
+  int frames = 0;
+  table.tap.change = [&](ByteSpan bytes) {
+    if (bytes.size() >= 8000 && ++frames == 20) table.ports.flash(slot)[0x10000 + 5000] = 0x00;
+  };
+  auto done = table.update(region, LookFirst::no);
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Code::flash_differs);
+}
+
+TEST(Write, SendsOneRequestAtATimeOnceAStubHasLostTheSecond) {
+  Table table;
+  table.connect_to_board();
+  const Bytes app = code_like(1'500'000);
+  auto region = table.prepare({0x10000}, app);
+  bool beside = false;
+  int lost = 0;
+  table.tap.change = [&](ByteSpan bytes) {
+    if (beside && bytes.size() >= 8000) {
+      std::fill(bytes.begin(), bytes.end(), std::uint8_t{0});
+      ++lost;
+    }
+    beside = bytes.size() > 3 && bytes.size() < 100 && bytes[1] == 0x00 && bytes[2] == static_cast<std::uint8_t>(Op::spi_flash_md5);
+  };
+  auto broken = table.update(region, LookFirst::no);
+  ASSERT_FALSE(broken);
+  EXPECT_EQ(broken.error().code, Code::reply_missing);
+  ASSERT_TRUE(table.run(table.come_back({921'600}, true)));
+  auto done = table.update(region);
+  ASSERT_TRUE(done) << describe(done.error());
+  EXPECT_EQ(lost, 1);
+  EXPECT_GT(done->kept_bytes, 0u);
+  EXPECT_TRUE(table.holds({0x10000}, app));
 }
 
 /// A storage partition as identity images are: some sectors of files, then nothing.
@@ -300,7 +363,8 @@ TEST(Large, FlashOf32MebibytesIsWrittenReadAndProvedAboveSixteen) {
     EXPECT_EQ(*read, *bytes);
   }
   ASSERT_TRUE(table.run(erase_region(*table.loader, {{0x1fe'0000}, 0x2'0000})));
-  EXPECT_TRUE(std::all_of(table.ports.flash(slot).begin() + 0x1fe'0000, table.ports.flash(slot).end(), [](auto byte) { return byte == 0xff; }));
+  EXPECT_TRUE(std::all_of(table.ports.flash(slot).begin() + 0x1fe'0000, table.ports.flash(slot).end(),
+                          [](auto byte) { return byte == 0xff; }));
 }
 
 TEST(Large, ImageOf32MebibytesIsOneRegion) {
@@ -329,14 +393,17 @@ TEST(Budget, OfADeskWriteOutsideTheDataIsOneSecond) {
     table.connect_to_board();
     const Instant first_byte = table.loop.now();
     Duration writing{};
-    for (auto [at, bytes] : {std::pair{FlashOffset{0x1000}, code_like(26'000, 1)}, std::pair{FlashOffset{0x8000}, code_like(3'072, 2)},
-                             std::pair{FlashOffset{0x1'0000}, code_like(1_MiB, 3)}, std::pair{FlashOffset{0x11'0000}, mostly_blank(64_KiB)}}) {
+    for (auto [at, bytes] :
+         {std::pair{FlashOffset{0x1000}, code_like(26'000, 1)}, std::pair{FlashOffset{0x8000}, code_like(3'072, 2)},
+          std::pair{FlashOffset{0x1'0000}, code_like(1_MiB, 3)},
+          std::pair{FlashOffset{0x11'0000}, mostly_blank(64_KiB)}}) {
       auto done = table.update(table.prepare(at, bytes));
       ASSERT_TRUE(done) << describe(done.error());
       writing += done->writing;
     }
     const Duration after = table.loop.now() - first_byte - writing;
-    RecordProperty(dirty ? "dirty" : "blank", std::to_string(seconds(first_byte - ready)) + " + " + std::to_string(seconds(after)));
+    RecordProperty(dirty ? "dirty" : "blank",
+                   std::to_string(seconds(first_byte - ready)) + " + " + std::to_string(seconds(after)));
     EXPECT_LE(seconds(first_byte - ready), 0.35);
     EXPECT_LE(seconds(after), 0.45) << "digests of 1.1 MB by a stub at full clock: 0.40 s of it";
   }
@@ -346,8 +413,12 @@ TEST(Budget, OfADeskWriteOutsideTheDataIsOneSecond) {
 std::map<std::string, double> steps_of(Bench& bench) {
   std::map<std::string, double> began;
   const Instant start = bench.loop.now();
-  bench.listener.when_step = [&](const std::string&, Step step) { began[std::string{spec_of(step).name}] = seconds(bench.loop.now() - start); };
-  bench.listener.when_done = [&](const std::string&, const RunOutcome&) { began["done"] = seconds(bench.loop.now() - start); };
+  bench.listener.when_step = [&](const std::string&, Step step) {
+    began[std::string{spec_of(step).name}] = seconds(bench.loop.now() - start);
+  };
+  bench.listener.when_done = [&](const std::string&, const RunOutcome&) {
+    began["done"] = seconds(bench.loop.now() - start);
+  };
   LineOptions options;
   options.ports = {slot};
   options.one_pass = true;
@@ -367,7 +438,8 @@ TEST(Budget, OfABoardOnTheLine) {
   const RunOutcome outcome = bench.listener.done[slot].back();
   ASSERT_TRUE(!outcome.fault) << describe(*outcome.fault);
   EXPECT_LE(first["flash-firmware"], 0.40);
-  EXPECT_LE(first["evidence"] - outcome.flashing_seconds, 0.95) << "from the port to the proof of all that was written, data apart";
+  EXPECT_LE(first["evidence"] - outcome.flashing_seconds, 0.95)
+      << "from the port to the proof of all that was written, data apart";
   EXPECT_LE(first["done"] - first["evidence"], 1.0) << "reset, read back, start, challenge";
   // The same board again: nothing is written, all of it is read.
   auto again = steps_of(bench);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <libdeflate.h>
+#include <zlib.h>
 
 #include <cstdlib>
 
@@ -25,6 +26,28 @@ std::optional<Bytes> deflate(ByteView plain, int level) {
   if (size == 0) return std::nullopt;
   out.resize(size);
   return out;
+}
+
+/// How many plain bytes are known behind each block of a stream.
+std::vector<std::uint32_t> plain_ends(ByteView packed, std::uint32_t block_size) {
+  z_stream stream{};
+  if (inflateInit(&stream) != Z_OK) std::abort();  // out of memory
+  std::vector<std::uint32_t> ends;
+  Bytes scratch(flash_block);
+  while (!packed.empty()) {
+    ByteView block = packed.first(std::min<std::size_t>(packed.size(), block_size));
+    packed = packed.subspan(block.size());
+    stream.next_in = const_cast<Bytef*>(block.data());  // zlib only reads it
+    stream.avail_in = static_cast<uInt>(block.size());
+    do {
+      stream.next_out = scratch.data();
+      stream.avail_out = static_cast<uInt>(scratch.size());
+      if (inflate(&stream, Z_SYNC_FLUSH) != Z_OK) break;
+    } while (stream.avail_in > 0 || stream.avail_out == 0);
+    ends.push_back(static_cast<std::uint32_t>(stream.total_out));
+  }
+  inflateEnd(&stream);
+  return ends;
 }
 
 std::uint32_t round_up(std::uint32_t size, std::uint32_t to) { return (size + to - 1) / to * to; }
@@ -103,6 +126,8 @@ std::shared_ptr<PreparedRegion> frame_part(FlashOffset at, ByteView bytes, const
   Op op = packed ? Op::flash_defl_data : Op::flash_data;
   // Room for every byte escaped where it is a secret: growing would leave copies behind.
   region->frames.reserve((secret ? 2 : 1) * payload.size() + payload.size() / 64 + 64 * std::size_t{block_count});
+  std::vector<std::uint32_t> ends;
+  if (packed && !secret) ends = plain_ends(*packed, format.block_size);
   std::uint32_t plain_done = 0;
   for (std::uint32_t sequence = 0; sequence < block_count; ++sequence) {
     ByteView part = ByteView{payload}.subspan(std::size_t{sequence} * format.block_size);
@@ -119,6 +144,7 @@ std::shared_ptr<PreparedRegion> frame_part(FlashOffset at, ByteView bytes, const
     encode_slip_to(region->frames, request);
     if (secret) wipe(request);
     auto plain_end = static_cast<std::uint32_t>(std::uint64_t{region->range.size} * (sequence + 1) / block_count);
+    if (!ends.empty()) plain_end = ends[sequence];
     region->blocks.push_back({from, region->frames.size() - from, plain_end - plain_done});
     plain_done = plain_end;
     if (secret) wipe(body);
@@ -235,20 +261,64 @@ Task<Result<bool>> looks_blank(Loader& loader, FlashRange range) {
   co_return last == blank;
 }
 
-Task<Result<void>> write_part(Loader& loader, const PreparedRegion& region, Progress progress) {
+// The stub's inflater hands on what it has in steps of its window, and may hold back a symbol.
+constexpr std::uint32_t stub_window = 0x8000, inflater_slack = 0x200;
+// How fast a stub with a raised clock computes digests; a slower one only keeps the block that follows waiting.
+constexpr std::chrono::nanoseconds digest_of_a_byte{350};
+
+/// What may be read back beside the next block: as much as takes the time of that block on the wire. 0: nothing.
+std::uint32_t digest_beside_block(const Loader& loader, const PreparedRegion& region) {
+  if (loader.speaker() != Speaker::stub || region.plain.empty() || !region.format.stub || !loader.takes_two_requests()) return 0;
+  const auto wire = std::chrono::nanoseconds{region.format.block_size * 10'000'000'000ull / loader.baud().per_second};
+  return static_cast<std::uint32_t>(std::min<std::int64_t>(wire / digest_of_a_byte, 0x100'0000)) / stub_window * stub_window;
+}
+
+/// Sends a block while the stub reads back `done` and digests it. Its two buffers hold the two requests, provided that it
+/// has finished with all before: a question that it answers when it has makes sure. Whether the digest was right.
+Task<Result<bool>> send_block_beside_digest(Loader& loader, const PreparedRegion& region, FlashRange done, Op data, ByteView frame,
+                                            std::chrono::milliseconds budget) {
+  CO_TRY(co_await loader.read_reg(chip_magic_register));
+  Bytes question = words(done.at.bytes, done.size, 0, 0);
+  CO_TRY(co_await loader.send_frame(encode_request(Op::spi_flash_md5, question, 0)));
+  CO_TRY(co_await loader.send_framed(frame));
+  const Md5 wanted = md5_of(ByteView{region.plain}.subspan(done.at.bytes - region.range.at.bytes, done.size));
+  const Duration on_the_wire = std::chrono::nanoseconds{frame.size() * 10'000'000'000ull / loader.baud().per_second};
+  auto digested = co_await loader.answer_to(Op::spi_flash_md5, on_the_wire + budget_of(Op::spi_flash_md5, done.size));
+  if (!digested && digested.error().code == Code::reply_missing) loader.keep_to_one_request();
+  CO_TRY(Reply digest, std::move(digested));
+  auto answer = co_await loader.answer_to(data, on_the_wire + budget);
+  if (!answer && answer.error().code == Code::reply_missing) loader.keep_to_one_request();
+  if (!answer && answer.error().code == Code::command_refused) answer = co_await send_block(loader, data, frame, budget);
+  CO_TRY(std::move(answer));
+  co_return parse_md5(digest.body) == wanted;
+}
+
+Task<Result<std::uint32_t>> write_part(Loader& loader, const PreparedRegion& region, Progress progress) {
   Op begin = region.deflated ? Op::flash_defl_begin : Op::flash_begin;
   Op data = region.deflated ? Op::flash_defl_data : Op::flash_data;
   // The ROM erases the whole region before it answers BEGIN, the stub as it goes.
   CO_TRY(co_await loader.command(begin, region.begin_body, 0, budget_of(begin, region.range.size)));
   bool late = loader.speaker() == Speaker::stub;
-  std::uint64_t done = 0;
+  std::uint32_t beside = digest_beside_block(loader, region), done = 0, proved = 0;
   // One frame in flight: the stub has two buffers and no way to say "wait".
   for (std::size_t i = 0; i < region.blocks.size(); ++i) {
     const auto& block = region.blocks[i];
     std::uint32_t working_on = block.plain_bytes + (i > 0 ? region.blocks[i - 1].plain_bytes : 0);
-    auto answer = co_await send_block(loader, data, ByteView{region.frames}.subspan(block.from, block.size),
-                                      budget_of(data, working_on));
-    if (!answer) co_return fail(at_block(std::move(answer.error()), region, i, late));
+    const ByteView frame = ByteView{region.frames}.subspan(block.from, block.size);
+    const auto budget = budget_of(data, working_on);
+    const std::uint32_t on_flash = done > inflater_slack ? (done - inflater_slack) / stub_window * stub_window : 0;
+    Result<void> end;
+    if (beside != 0 && on_flash >= proved + beside) {
+      const FlashRange unproved{{region.range.at.bytes + proved}, on_flash - proved};
+      auto right = co_await send_block_beside_digest(loader, region, unproved, data, frame, budget);
+      if (right && *right) proved = on_flash;
+      else beside = 0;  // what is wrong shows at the end
+      if (!right) end = fail(std::move(right.error()));
+    } else {
+      auto answer = co_await send_block(loader, data, frame, budget);
+      if (!answer) end = fail(std::move(answer.error()));
+    }
+    if (!end) co_return fail(at_block(std::move(end.error()), region, i, late));
     done += block.plain_bytes;
     if (progress) progress(done);
   }
@@ -258,12 +328,12 @@ Task<Result<void>> write_part(Loader& loader, const PreparedRegion& region, Prog
     auto answer = co_await loader.command(end, words(1), 0, budget_of(data, 64_KiB));
     if (!answer) co_return fail(at_block(std::move(answer.error()), region, region.blocks.size(), late));
   }
-  co_return ok();
+  co_return proved;
 }
 
 }  // namespace
 
-Task<Result<void>> write_region(Loader& loader, const PreparedRegion& region, Progress progress) {
+Task<Result<std::uint32_t>> write_region(Loader& loader, const PreparedRegion& region, Progress progress) {
   CO_TRY(can_work_on_flash(loader));
   if (region.blanks.empty()) co_return co_await write_part(loader, region, std::move(progress));
   for (const auto& blank : region.blanks) {
@@ -278,7 +348,7 @@ Task<Result<void>> write_region(Loader& loader, const PreparedRegion& region, Pr
     CO_TRY(co_await write_part(loader, *part, std::move(tell)));
   }
   if (progress) progress(region.range.size);
-  co_return ok();
+  co_return 0u;
 }
 
 Task<Result<bool>> erase_blanks(Loader& loader, const PreparedRegion& region) {

@@ -42,7 +42,7 @@ struct PreparedRegion {
   Bytes frames;              // SLIP frames of all data blocks, one behind the other
   struct Block {
     std::size_t from, size;          // in `frames`
-    std::uint32_t plain_bytes;       // flash that this block makes known, for progress and time-outs
+    std::uint32_t plain_bytes;       // of flash that this block makes known; a guess where the region is secret
   };
   std::vector<Block> blocks;
   /// Whole sectors that must read 0xFF.
@@ -78,8 +78,10 @@ std::shared_ptr<const PreparedRegion> prepare_rest(const PreparedRegion&, FlashO
 
 /// Writes and waits for the end of the work, so that a fault belongs to this region; its block is named in where.offset.
 /// Of its blanks only the ends are looked at: their digest is the caller's, with the rest (erase_blanks).
+/// Returns how many bytes, from the region's start, are proved by the board's digests already: while a block is on the
+/// wire the stub reads back what is on the flash, so that little is left to wait for at the end.
 /// Faults: command_refused, reply_missing (retry by reconnecting), port faults.
-Task<Result<void>> write_region(Loader&, const PreparedRegion&, Progress = {});
+Task<Result<std::uint32_t>> write_region(Loader&, const PreparedRegion&, Progress = {});
 /// Erases those of the region's blanks whose digest says that something is there. Whether there was one.
 Task<Result<bool>> erase_blanks(Loader&, const PreparedRegion&);
 

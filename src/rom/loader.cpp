@@ -145,9 +145,17 @@ Task<Result<Reply>> Loader::await_reply(Op op, Instant deadline) {
 
 Task<Result<Reply>> Loader::command_framed(Op op, ByteView framed, Duration patience) {
   // The budget of an answer starts when the request has left; the request itself takes its time on the wire.
-  auto wire = std::chrono::nanoseconds{framed.size() * 10'000'000'000ull / baud_.per_second};
+  const Duration wire = wire_time(framed.size());
   CO_TRY(co_await port_.write(framed, clock_.now() + wire * 2 + std::chrono::seconds{1} + patience));
   co_return co_await await_reply(op, clock_.now() + wire + patience + port_.latency());
+}
+
+Task<Result<void>> Loader::send_framed(ByteView framed) {
+  co_return co_await port_.write(framed, clock_.now() + wire_time(framed.size()) * 2 + std::chrono::seconds{3});
+}
+
+Task<Result<Reply>> Loader::answer_to(Op op, Duration patience) {
+  co_return co_await await_reply(op, clock_.now() + patience + port_.latency());
 }
 
 Task<Result<Reply>> Loader::command(Op op, ByteView body, std::uint8_t checksum, Duration patience) {

@@ -43,6 +43,9 @@ class Loader {
   Task<Result<Reply>> command(Op, ByteView body, std::uint8_t checksum = 0, Duration patience = Duration::zero());
   /// The same with a frame that was encoded before (PreparedRegion).
   Task<Result<Reply>> command_framed(Op, ByteView framed, Duration patience);
+  /// The two halves of command_framed(), for who knows that the other end has room for two requests.
+  Task<Result<void>> send_framed(ByteView framed);
+  Task<Result<Reply>> answer_to(Op, Duration patience);
   /// The next frame as it comes, for what is no reply: OHAI, flash data.
   Task<Result<Bytes>> receive_frame(Duration patience);
   Task<Result<void>> send_frame(ByteView body);
@@ -76,6 +79,9 @@ class Loader {
   // Which way into download mode this board took last; it is tried first.
   void came_by(const ResetSequence& way) { way_ = &way; }
   [[nodiscard]] const ResetSequence* way() const { return way_; }
+  // An answer was missing after two requests at once: from then on this board gets one at a time, after a reset too.
+  void keep_to_one_request() { one_request_ = true; }
+  [[nodiscard]] bool takes_two_requests() const { return !one_request_; }
 
  private:
   Task<Result<Reply>> await_reply(Op, Instant deadline);
@@ -84,6 +90,7 @@ class Loader {
   void keep_heard(ByteView bytes);
   Task<Result<std::uint32_t>> baud_word(Baud);
   Task<Result<std::uint32_t>> believed_by_rtc(Baud);
+  [[nodiscard]] Duration wire_time(std::size_t bytes) const { return std::chrono::nanoseconds{bytes * 10'000'000'000ull / baud_.per_second}; }
 
   Port& port_;
   Clock& clock_;
@@ -94,6 +101,7 @@ class Loader {
   Revision revision_;
   Console console_ = Console::unknown;
   const ResetSequence* way_ = nullptr;
+  bool one_request_ = false;
   std::optional<Op> previous_;
   Bytes heard_;
 };

@@ -354,7 +354,7 @@ class Desk {
       case 6: {
         const PreparedRegion& region = region_of(variant, stub);
         Duration budget = longest(Op::flash_begin, region.range.size) + longest(Op::flash_data, 64_KiB);
-        for (const auto& block : region.blocks) budget += longest(Op::flash_data, 2 * block.plain_bytes, block.size);
+        for (const auto& block : region.blocks) budget += block_attempts * longest(Op::flash_data, 2 * block.plain_bytes, block.size);
         auto written = within(budget, write_region(loader_, region));
         if (!written && written.error().where.offset)
           require(*written.error().where.offset >= region.range.at.bytes && *written.error().where.offset <= region.range.end());

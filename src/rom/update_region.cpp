@@ -16,35 +16,40 @@ std::vector<std::uint32_t> block_ends(FlashRange region) {
 }
 
 Task<Result<bool>> is_equal(Loader& loader, const PreparedRegion& region, std::uint32_t from, std::uint32_t to) {
-  const Md5 wanted = from == 0 && to == region.range.size ? region.md5 : md5_of(ByteView{region.plain}.subspan(from, to - from));
+  const Md5 wanted =
+      from == 0 && to == region.range.size ? region.md5 : md5_of(ByteView{region.plain}.subspan(from, to - from));
   CO_TRY(Md5 on_board, co_await flash_md5(loader, {{region.range.at.bytes + from}, to - from}));
   co_return on_board == wanted;
 }
 
-Fault flash_differs(const PreparedRegion& region, const Md5& on_board) {
+Fault flash_differs(FlashRange range, const Md5& on_board, const Md5& sent) {
   Fault fault{Code::flash_differs, Remedy::retry, "what is on the flash is not what was sent"};
-  fault.where.offset = region.range.at.bytes;
-  fault.seen = fmt::format("board MD5 {}, sent MD5 {}", to_hex(on_board), to_hex(region.md5));
+  fault.where.offset = range.at.bytes;
+  fault.seen = fmt::format("board MD5 {}, sent MD5 {}", to_hex(on_board), to_hex(sent));
   fault.advice = "Reseat the board; twice on one slot: check cable and supply; twice on one board: its flash is worn";
   return fault;
 }
 
 /// Writes all of it and compares.
-Task<Result<void>> write_and_prove(Loader& loader, const PreparedRegion& region, RegionUpdate& done, Progress progress) {
+Task<Result<void>> write_and_prove(Loader& loader, const PreparedRegion& region, RegionUpdate& done,
+                                   Progress progress) {
   const Instant start = loader.clock().now();
-  CO_TRY(co_await write_region(loader, region, std::move(progress)));
+  CO_TRY(std::uint32_t proved, co_await write_region(loader, region, std::move(progress)));
   done.writing += loader.clock().now() - start;
   done.written_bytes += region.range.size;
   done.wire_bytes += region.wire_bytes();
-  CO_TRY(Md5 on_board, co_await flash_md5(loader, region.range));
-  if (on_board == region.md5) co_return ok();
+  if (proved == region.range.size) co_return ok();
+  const Md5 wanted = proved == 0 ? region.md5 : md5_of(ByteView{region.plain}.subspan(proved));
+  const FlashRange rest{{region.range.at.bytes + proved}, region.range.size - proved};
+  CO_TRY(Md5 on_board, co_await flash_md5(loader, rest));
+  if (on_board == wanted) co_return ok();
   // Perhaps something lies in what should be blank: only its ends were looked at.
   CO_TRY(bool erased, co_await erase_blanks(loader, region));
   if (erased) {
-    CO_TRY(on_board, co_await flash_md5(loader, region.range));
-    if (on_board == region.md5) co_return ok();
+    CO_TRY(on_board, co_await flash_md5(loader, rest));
+    if (on_board == wanted) co_return ok();
   }
-  co_return fail(flash_differs(region, on_board));
+  co_return fail(flash_differs(rest, on_board, wanted));
 }
 
 }  // namespace
@@ -63,14 +68,16 @@ Task<Result<std::uint32_t>> matching_prefix(Loader& loader, const PreparedRegion
     const bool whole = unknown == ends.size();
     const std::size_t middle = whole ? unknown : (equal + unknown + 1) / 2;
     CO_TRY(bool same, co_await is_equal(loader, region, equal == 0 ? 0 : ends[equal - 1], ends[middle - 1]));
-    if (same) equal = middle;
-    else unknown = middle - 1;
+    if (same)
+      equal = middle;
+    else
+      unknown = middle - 1;
   }
   co_return equal == 0 ? 0u : ends[equal - 1];
 }
 
-Task<Result<RegionUpdate>> update_region(Loader& loader, Pool& pool, std::shared_ptr<const PreparedRegion> region, LookFirst look,
-                                         Progress progress) {
+Task<Result<RegionUpdate>> update_region(Loader& loader, Pool& pool, std::shared_ptr<const PreparedRegion> region,
+                                         LookFirst look, Progress progress) {
   RegionUpdate done;
   std::uint32_t kept = 0;
   if (look == LookFirst::yes) {

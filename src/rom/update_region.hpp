@@ -15,14 +15,15 @@ struct RegionUpdate {
   std::uint64_t kept_bytes = 0;     // of the region, from its start, that were there
   std::uint64_t written_bytes = 0;  // 0: all of it was there
   std::uint64_t wire_bytes = 0;
-  Duration writing{};               // without digests
+  Duration writing{};  // without digests
 };
 
 /// Keeps the whole blocks of 64 KiB, from the region's start, that the board's digests find equal; writes the rest.
 /// Afterwards all of the region is proved by digests of this connection. Progress counts what was kept.
 /// The pool compresses the rest of a region that goes on in the middle.
 /// Faults: flash_differs (retry), those of write_region.
-Task<Result<RegionUpdate>> update_region(Loader&, Pool&, std::shared_ptr<const PreparedRegion>, LookFirst, Progress = {});
+Task<Result<RegionUpdate>> update_region(Loader&, Pool&, std::shared_ptr<const PreparedRegion>, LookFirst,
+                                         Progress = {});
 
 /// How many bytes of the region, from its start, the flash holds: whole blocks of 64 KiB of flash, or all.
 /// A board that holds another firmware costs one digest of 4 KiB; otherwise each byte is read once.
