@@ -9,6 +9,7 @@ import os
 import pathlib
 import pty
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -292,6 +293,37 @@ class EncryptedFlash(DeskTest):
         port = ("--port", boards.take()["rfc2217"])
         self.assert_fault(espmint("flash", "write", "0x20000", data, "--encrypt", *port), 2, "usage", "encryption of this board is off", "--force")
         self.assert_good(espmint("flash", "write", "0x20000", data, "--encrypt", "--force", *port), "encrypted")
+
+
+class Pages(CommandLineTest):
+    """Completion and manual pages, made from the command line itself."""
+
+    def complete(self, *words):
+        script = espmint("completion", "bash")
+        self.assert_good(script)
+        quoted = " ".join(shlex.quote(word) for word in words)
+        call = 'COMP_WORDS=(%s); COMP_CWORD=%d; _espmint; printf "%%s\\n" "${COMPREPLY[@]}"' % (quoted, len(words) - 1)
+        done = subprocess.run(["bash", "-c", script.out.replace("complete -o", ": complete -o") + call], stdout=subprocess.PIPE, text=True, check=True)
+        return done.stdout.split()
+
+    def test_words_and_options_are_completed(self):
+        self.assertEqual(self.complete("espmint", "bo"), ["board"])
+        self.assertEqual(self.complete("espmint", "board", "--port", "flash", "mon"), ["monitor"])
+        self.assertEqual(self.complete("espmint", "board", "monitor", "--fi"), ["--filter"])
+        self.assertEqual(self.complete("espmint", "flash", "write", "--flash-mode", "d"), ["dio", "dout"])
+        self.assertIn("--json", self.complete("espmint", "board", "monitor", "--"))
+
+    def test_other_shells_know_the_same_words(self):
+        for shell in ("zsh", "fish"):
+            script = espmint("completion", shell)
+            self.assert_good(script, "monitor", "selftest", "board monitor")
+        self.assert_fault(espmint("completion", "tcsh"), 2, "usage", "tcsh")
+
+    def test_there_is_a_manual_page_for_each_command(self):
+        self.assert_good(espmint("man", self.folder / "man"))
+        page = (self.folder / "man/espmint-board-monitor.1").read_text()
+        for word in (".TH espmint-board-monitor 1", "\\-\\-until", ".SH NOTES"):
+            self.assertIn(word, page)
 
 
 class Buttons(DeskTest):
