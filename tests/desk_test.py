@@ -9,10 +9,16 @@ import os
 import pathlib
 import pty
 import random
+import re
+import select
+import shlex
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -52,6 +58,40 @@ class DeskTest(CommandLineTest):
             words += [hex(at), self.file(part, parts[part])]
         self.assert_good(espmint("flash", "write", *words, *self.port))
         return self.board
+
+
+class SlowWire:
+    """Between the program and a board's RFC 2217 server: at speeds above `limit` nothing of what the board says arrives."""
+
+    def __init__(self, url, limit):
+        self.target, self.limit, self.speed, self.speeds = url.split("//")[1], limit, 115200, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = "rfc2217://127.0.0.1:%d" % self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def close(self):
+        self.listener.close()
+
+    def serve(self):
+        host, port = self.target.rsplit(":", 1)
+        client, _ = self.listener.accept()
+        with client, socket.create_connection((host, int(port))) as board:
+            while True:
+                for ready in select.select([client, board], [], [])[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    if ready is client:
+                        for asked in re.finditer(rb"\xff\xfa\x2c\x01(....)\xff\xf0", data, re.DOTALL):
+                            self.speed = struct.unpack(">I", asked.group(1))[0]
+                            self.speeds.append(self.speed)
+                        board.sendall(data)
+                    else:
+                        client.sendall(data if self.speed <= self.limit else self.telnet_only(data))
+
+    @staticmethod
+    def telnet_only(data):
+        return b"".join(re.findall(rb"\xff\xfa.*?\xff\xf0|\xff[\xfb-\xfe].", data, re.DOTALL))
 
 
 class Monitor(DeskTest):
@@ -284,6 +324,17 @@ class Flash(DeskTest):
         self.assert_fault(espmint("flash", "write", "0x20000", data, "--encrypt", *self.port), 2, "usage", "does not encrypt")
 
 
+class Speeds(DeskTest):
+    def test_a_speed_that_the_wire_does_not_carry_costs_a_reset_and_not_the_command(self):
+        wire = SlowWire(self.board["rfc2217"], 500_000)
+        self.addCleanup(wire.close)
+        content = noise(20_000)
+        outcome = espmint("flash", "write", "0x20000", self.file("data", content), "--port", wire.url, "--baud", "921600", timeout=40)
+        self.assert_good(outcome, "921600 baud does not work here, going on at 460800", "verified")
+        self.assertEqual(flash_of(self.board, 0x20000, len(content)), content)
+        self.assertIn(460800, wire.speeds)
+
+
 class EncryptedFlash(DeskTest):
     def test_encryption_is_refused_on_a_board_whose_encryption_is_off(self):
         boards = cli.Boards(1, self.folder / "c3", "--chip", "esp32c3")
@@ -292,6 +343,37 @@ class EncryptedFlash(DeskTest):
         port = ("--port", boards.take()["rfc2217"])
         self.assert_fault(espmint("flash", "write", "0x20000", data, "--encrypt", *port), 2, "usage", "encryption of this board is off", "--force")
         self.assert_good(espmint("flash", "write", "0x20000", data, "--encrypt", "--force", *port), "encrypted")
+
+
+class Pages(CommandLineTest):
+    """Completion and manual pages, made from the command line itself."""
+
+    def complete(self, *words):
+        script = espmint("completion", "bash")
+        self.assert_good(script)
+        quoted = " ".join(shlex.quote(word) for word in words)
+        call = 'COMP_WORDS=(%s); COMP_CWORD=%d; _espmint; printf "%%s\\n" "${COMPREPLY[@]}"' % (quoted, len(words) - 1)
+        done = subprocess.run(["bash", "-c", script.out.replace("complete -o", ": complete -o") + call], stdout=subprocess.PIPE, text=True, check=True)
+        return done.stdout.split()
+
+    def test_words_and_options_are_completed(self):
+        self.assertEqual(self.complete("espmint", "bo"), ["board"])
+        self.assertEqual(self.complete("espmint", "board", "--port", "flash", "mon"), ["monitor"])
+        self.assertEqual(self.complete("espmint", "board", "monitor", "--fi"), ["--filter"])
+        self.assertEqual(self.complete("espmint", "flash", "write", "--flash-mode", "d"), ["dio", "dout"])
+        self.assertIn("--json", self.complete("espmint", "board", "monitor", "--"))
+
+    def test_other_shells_know_the_same_words(self):
+        for shell in ("zsh", "fish"):
+            script = espmint("completion", shell)
+            self.assert_good(script, "monitor", "selftest", "board monitor")
+        self.assert_fault(espmint("completion", "tcsh"), 2, "usage", "tcsh")
+
+    def test_there_is_a_manual_page_for_each_command(self):
+        self.assert_good(espmint("man", self.folder / "man"))
+        page = (self.folder / "man/espmint-board-monitor.1").read_text()
+        for word in (".TH espmint-board-monitor 1", "\\-\\-until", ".SH NOTES"):
+            self.assertIn(word, page)
 
 
 class Buttons(DeskTest):

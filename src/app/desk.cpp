@@ -129,12 +129,16 @@ Task<Result<void>> sit_down(Desk& desk, RealLoop& loop, PortOpener& opener, cons
       if (co_await power_cycled(desk, options)) continue;
       end.error().advice = "REPLUG: unplug this board and plug it in again; its own USB hangs, and no reset reaches it";
     }
+    const bool lost = !end && (end.error().code == Code::baud_failed || end.error().code == Code::reply_missing ||
+                               end.error().code == Code::reply_damaged || end.error().code == Code::command_refused);
+    // At the slowest speed it has answered already: what fails faster may be the wire's doing.
+    const bool too_fast = lost && (end.error().code == Code::baud_failed || desk.loader->baud() > rungs.back());
     // Without a reset nobody could be asked at another speed again.
-    const bool slower = !end && end.error().code == Code::baud_failed && !options.no_reset && baud > rungs.back();
+    const bool slower = too_fast && !options.no_reset && baud > rungs.back();
     if (!slower) co_return end;
     const Baud failed =
         std::exchange(baud, *std::find_if(rungs.begin(), rungs.end(), [baud](Baud rung) { return rung < baud; }));
-    say_aside(options.voice, fmt::format("no answer at {} baud, going on at {}", failed.per_second, baud.per_second));
+    say_aside(options.voice, fmt::format("{} baud does not work here, going on at {}", failed.per_second, baud.per_second));
   }
 }
 

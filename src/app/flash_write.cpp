@@ -108,7 +108,7 @@ Result<std::shared_ptr<const PreparedRegion>> region_of(const Writing& writing, 
 /// Encrypted by the chip: of what was stored only the chip knows what it means, so nothing is compared.
 Task<Result<RegionUpdate>> write_encrypted(Desk& desk, std::shared_ptr<const PreparedRegion> region, Progress progress) {
   Instant start = desk.loader->clock().now();
-  CO_TRY(co_await write_region(*desk.loader, *region, std::move(progress)));
+  CO_TRY([[maybe_unused]] std::uint32_t proved, co_await write_region(*desk.loader, *region, std::move(progress)));
   RegionUpdate done;
   done.written_bytes = region->range.size;
   done.wire_bytes = region->wire_bytes();

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "app/completion.hpp"
 #include "app/desk_commands.hpp"
 #include "app/image_commands.hpp"
 #include "app/key_commands.hpp"
@@ -18,6 +19,7 @@
 #include "base/text.hpp"
 #include "chip/chip.hpp"
 #include "sim/symptoms.hpp"
+#include "io/file.hpp"
 
 namespace espmint::app {
 namespace {
@@ -50,6 +52,7 @@ class CommandLine {
     add_records();
     add_sim();
     add_image_commands(program_, [this](int code) { exit_ = static_cast<Exit>(code); });
+    add_pages();
     for (CLI::App* command : program_.get_subcommands({})) let_through(*command);
   }
 
@@ -418,6 +421,25 @@ class CommandLine {
     firmware->callback([this] {
       simfw_.voice = all_.voice;
       exit_ = sim_firmware(simfw_);
+    });
+  }
+
+  /// What shells and `man` know of this command line.
+  void add_pages() {
+    auto* completion = command(program_, "completion", "Print a completion script for a shell",
+                               "  espmint completion bash > ~/.local/share/bash-completion/completions/espmint\n"
+                               "  espmint completion zsh > ~/.zfunc/_espmint\n");
+    completion->add_option("shell", name_, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+    completion->callback([this] {
+      if (auto script = completion_script(program_, name_)) std::fputs(script->c_str(), stdout);
+    });
+    auto* man = command(program_, "man", "Write a manual page for each command into a folder", "  espmint man ~/.local/share/man/man1\n");
+    man->add_option("folder", out_, "Where; it is made")->required();
+    man->callback([this] {
+      Result<void> end = make_folder(out_);
+      for (const auto& [name, text] : man_pages(program_, ESPMINT_VERSION))
+        if (end) end = write_file(std::filesystem::path{out_} / name, as_bytes(text));
+      exit_ = end ? Exit::good : report(end.error(), all_.voice);
     });
   }
 

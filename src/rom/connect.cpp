@@ -135,6 +135,22 @@ std::vector<const ResetSequence*> ways_to_try(const Loader& loader, bool usb_ser
   return ways;
 }
 
+Fault not_wired() {
+  Fault fault{Code::no_reset_lines, Remedy::refuse, "DTR and RTS of this port do not reset the board"};
+  fault.seen = "a stub flasher that was started before goes on answering";
+  fault.advice = "Wire them to EN and IO0; or press RESET with BOOT held and use --no-reset";
+  return fault;
+}
+
+}  // namespace
+
+std::span<const ResetSequence> download_sequences(bool usb_serial_jtag) {
+  if (usb_serial_jtag) return usb_first;
+  return uart_first;
+}
+
+namespace {
+
 // Between two questions: an application that runs meanwhile is not flooded, and no one presses faster.
 constexpr auto button_pause = 150ms;
 
@@ -156,19 +172,7 @@ Task<Result<void>> wait_for_button(Loader& loader, const ConnectOptions& options
   co_return fail(std::move(why));
 }
 
-Fault not_wired() {
-  Fault fault{Code::no_reset_lines, Remedy::refuse, "DTR and RTS of this port do not reset the board"};
-  fault.seen = "a stub flasher that was started before goes on answering";
-  fault.advice = "Wire them to EN and IO0; or press RESET with BOOT held and use --no-reset";
-  return fault;
-}
-
 }  // namespace
-
-std::span<const ResetSequence> download_sequences(bool usb_serial_jtag) {
-  if (usb_serial_jtag) return usb_first;
-  return uart_first;
-}
 
 Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
   Clock& clock = loader.clock();

@@ -158,6 +158,20 @@ Task<Result<void>> BoardRun::speed_up(Baud baud) {
   co_return at_speed;
 }
 
+/// A wire that garbles at this speed may not do so at a lower one. Once is chance, but while connecting there is no third
+/// try. Two rungs at once, for the same reason.
+void BoardRun::suspect_wire(Step which, const Fault& fault) {
+  const bool refused_as_damaged = fault.code == Code::command_refused && fault.seen.find("checksum wrong") != std::string::npos;
+  const bool lost = fault.code == Code::reply_missing || fault.code == Code::reply_damaged || refused_as_damaged;
+  const Baud now = loader_.baud();
+  if (!lost || now <= slower_bauds.back()) return;
+  if (++lost_replies_ < 2 && which != Step::connect) return;
+  const auto rung = std::find_if(slower_bauds.begin(), slower_bauds.end(), [now](Baud slower) { return slower < now; });
+  baud_ = *std::min(rung + 1, slower_bauds.end() - 1);
+  station_.bauds.fell_back(slot_, baud_);
+  station_.observer.on_note(slot_, fmt::format("bytes get lost at {} baud, going on at {}", now.per_second, baud_.per_second));
+}
+
 Task<Result<void>> BoardRun::admit() {
   const Plan& plan = station_.plan;
   CO_TRY(co_await admit_key());
@@ -499,6 +513,7 @@ Task<Result<void>> BoardRun::step(Step which, StepBody body) {
     bool gone = (fault.code == Code::port_gone && !restarted) || station_.stopping;
     if (!rule || attempt >= rule->attempts || gone) co_return fail(std::move(fault));
     station_.observer.on_note(slot_, fmt::format("{}; trying again", describe(fault)));
+    if (fault.remedy == Remedy::reconnect || which == Step::connect) suspect_wire(which, fault);
     co_await station_.clock.sleep_for(rule->pause);
     bool connects_itself = which == Step::connect || which == Step::evidence || which == Step::hand_over;
     if (fault.remedy == Remedy::reconnect && !connects_itself) CO_TRY(co_await reconnect());

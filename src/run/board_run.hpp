@@ -96,6 +96,7 @@ class BoardRun {
   using StepBody = Task<Result<void>> (BoardRun::*)();
   Task<Result<void>> step(Step, StepBody);
   Task<Result<void>> speed_up(Baud);
+  void suspect_wire(Step, const Fault&);
   Task<Result<void>> reconnect();
   Task<Result<BoardInfo>> connect_and_identify();
   // Boards that take their port along when they are reset (vanishing_port.cpp).
@@ -118,6 +119,7 @@ class BoardRun {
   Instant started_;
   Step step_ = Step::connect;
   Baud baud_;
+  int lost_replies_ = 0;           // at speeds above the slowest
   bool use_stub_;
   bool vanishes_;                  // the port goes with the board's resets: seen at the last one
   Duration usual_start_{};         // from the last reset to the ROM's banner
