@@ -8,6 +8,7 @@
 
 #include "base/text.hpp"
 #include "chip/chip.hpp"
+#include "sim/symptoms.hpp"
 
 namespace espmint::app {
 namespace {
@@ -42,20 +43,25 @@ bool takes_value(const CLI::Option& option) { return option.get_items_expected_m
 struct Values {
   std::string_view option, words;
 };
-constexpr std::string_view ports = "@ports", folders = "@folders", nothing = "@nothing", chips = "@chips";
+constexpr std::string_view ports = "@ports", folders = "@folders", nothing = "@nothing", chips = "@chips", symptoms = "@symptoms";
 constexpr std::array values{
     Values{"--port", ports}, Values{"--chip", chips}, Values{"--baud", "115200 460800 921600 1500000 2000000 3000000"},
     Values{"--provisioned", "hold erase"}, Values{"--flash-mode", "keep qio qout dio dout"},
     Values{"--flash-freq", "keep 80m 60m 48m 40m 30m 26m 24m 20m 16m 15m 12m"},
     Values{"--flash-size", "keep detect 1MB 2MB 4MB 8MB 16MB 32MB 64MB 128MB"},
     Values{"--app", "challenge old3 old5 device-line device-framed forgetful mute"}, Values{"--preset", "fast classic no-boost instant"},
-    Values{"--state", folders}, Values{"--dir", folders}, Values{"--files", folders}, Values{"--count", nothing}, Values{"--slots", nothing},
+    Values{"--symptom", symptoms}, Values{"--state", folders}, Values{"--dir", folders}, Values{"--files", folders}, Values{"--count", nothing}, Values{"--slots", nothing},
     Values{"--boards", nothing}, Values{"--seed", nothing}, Values{"--product", nothing}, Values{"--partition", nothing},
     Values{"--name", nothing}, Values{"--by", nothing}, Values{"--why", nothing}, Values{"--for", nothing}, Values{"--wait", nothing},
     Values{"--filter", nothing}, Values{"--exclude", nothing}, Values{"--until", nothing}, Values{"--region", nothing},
 };
 
 std::string words_for(std::string_view kind) {
+  if (kind == symptoms) {
+    std::string names;
+    for (const sim::SymptomRow& row : sim::all_symptoms()) names += fmt::format("{}{}", names.empty() ? "" : " ", row.name);
+    return names;
+  }
   if (kind != chips) return std::string{kind};
   std::string out = "auto";
   for (const ChipSpec& chip : all_chips()) out += fmt::format(" {}", chip.name);

@@ -229,14 +229,14 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
 
 Task<Result<void>> connect_by(Loader& loader, const ResetSequence& sequence, Duration window, Duration return_patience) {
   Clock& clock = loader.clock();
-  bool could_reset = true;
+  Heard heard{.could_reset = true};
   const unsigned absences = loader.port().absences().count;
-  auto answer = co_await try_one_way(loader, sequence, could_reset, Instant::max(), window);
+  auto answer = co_await try_one_way(loader, sequence, heard, Instant::max(), window);
   for (int times = 0; is_gone(answer) && return_patience > 0ms && times < most_returns; ++times) {
     CO_TRY(co_await loader.port().reopen(clock.now() + return_patience));
     answer = co_await ask_after_return(loader, clock.now() + window);
   }
-  if (!could_reset)
+  if (!heard.could_reset)
     co_return fail({Code::no_reset_lines, Remedy::refuse, fmt::format("{} has no DTR and RTS", loader.port().name()), {}, {}, {}});
   if (answer) loader.came_by(sequence);
   const bool still_held = sequence.holds_boot_pin && loader.port().absences().count == absences;
