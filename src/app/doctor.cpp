@@ -12,6 +12,7 @@
 #include "app/workspace.hpp"
 #include "base/text.hpp"
 #include "io/file.hpp"
+#include "io/latency_timer.hpp"
 #include "io/loop.hpp"
 #include "io/system_ports.hpp"
 #include "io/usb_bus.hpp"
@@ -52,6 +53,9 @@ void look_at_ports(Findings& out) {
     out.push_back({Level::good, port.name, port.product.empty() ? "usable" : port.product, {}});
     if (auto mend = modem_manager_note(port.name))
       out.push_back({Level::note, port.name, "ModemManager runs and may write into it when it appears", *mend});
+    if (holds_back_answers(port.name))
+      out.push_back({Level::note, port.name, "its adapter holds each answer back for 16 ms, and you may not change that: about 2 s a board",
+                     "scripts/install as root puts a udev rule in place that sets 1 ms; then plug it in again"});
   }
   std::vector<Fault> on_the_bus = usb_faults();
   for (const Fault& fault : on_the_bus)

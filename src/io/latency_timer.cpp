@@ -1,5 +1,7 @@
 #include "io/latency_timer.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <fstream>
 
@@ -8,12 +10,23 @@ namespace {
 
 constexpr int quick_ms = 1, longest_ms = 255;
 
+std::filesystem::path timer_of(const std::string& tty, const std::filesystem::path& tty_class) {
+  std::error_code ignored;  // the name may be a link, as those in /dev/serial are
+  return tty_class / std::filesystem::weakly_canonical(tty, ignored).filename() / "device/latency_timer";
+}
+
+std::optional<int> read_timer(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  int milliseconds = 0;
+  if (in >> milliseconds) return milliseconds;
+  return std::nullopt;
+}
+
 }  // namespace
 
 LatencyTimer::LatencyTimer(const std::string& tty, const std::filesystem::path& tty_class) {
-  std::error_code ignored;  // the name may be a link, as those in /dev/serial are
-  file_ = tty_class / std::filesystem::weakly_canonical(tty, ignored).filename() / "device/latency_timer";
-  const auto there = read();
+  file_ = timer_of(tty, tty_class);
+  const auto there = read_timer(file_);
   if (there && *there > quick_ms && write(quick_ms)) before_ = there;
 }
 
@@ -21,19 +34,17 @@ LatencyTimer::~LatencyTimer() {
   if (before_) write(*before_);
 }
 
-Duration LatencyTimer::now() const { return std::chrono::milliseconds{std::clamp(read().value_or(0), 0, longest_ms)}; }
-
-std::optional<int> LatencyTimer::read() const {
-  std::ifstream file(file_);
-  int milliseconds = 0;
-  if (file >> milliseconds) return milliseconds;
-  return std::nullopt;
-}
+Duration LatencyTimer::now() const { return std::chrono::milliseconds{std::clamp(read_timer(file_).value_or(0), 0, longest_ms)}; }
 
 bool LatencyTimer::write(int milliseconds) const {
   std::ofstream file(file_);
   file << milliseconds << std::flush;
   return file.good();
+}
+
+bool holds_back_answers(const std::string& tty, const std::filesystem::path& tty_class) {
+  const std::filesystem::path file = timer_of(tty, tty_class);
+  return read_timer(file).value_or(0) > quick_ms && access(file.c_str(), W_OK) != 0;
 }
 
 }  // namespace espmint

@@ -1,4 +1,4 @@
-// io/latency_timer.hpp: inside this room: an FTDI adapter holds back short packets for 16 ms; 1 ms while a port is
+// io/latency_timer.hpp: an FTDI adapter holds back short packets for 16 ms; 1 ms while a port is
 // open.
 #pragma once
 
@@ -25,10 +25,12 @@ class LatencyTimer {
   [[nodiscard]] Duration now() const;
 
  private:
-  [[nodiscard]] std::optional<int> read() const;
   bool write(int milliseconds) const;
   std::filesystem::path file_;
   std::optional<int> before_;  // milliseconds, where it was changed
 };
+
+/// Whether this adapter holds back what its board says for longer than 1 ms, and we may not change that.
+bool holds_back_answers(const std::string& tty, const std::filesystem::path& tty_class = tty_class_folder);
 
 }  // namespace espmint

@@ -2,6 +2,7 @@
 #include "io/hub_power.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -86,6 +87,17 @@ TEST(LatencyTimer, IsOneMillisecondWhileThePortIsOpenAndSetBackAfterwards) {
     EXPECT_EQ(timer.now(), 1ms);
   }
   EXPECT_EQ(get(file), "16");
+}
+
+TEST(LatencyTimer, IsReportedWhereItIsSlowAndNotOurs) {
+  TestFolder folder;
+  const fs::path timer = folder.path() / "ttyUSB0/device/latency_timer";
+  put(timer, "16");
+  EXPECT_FALSE(holds_back_answers("/dev/ttyUSB0", folder.path())) << "we set it ourselves when we open the port";
+  EXPECT_FALSE(holds_back_answers("/dev/ttyUSB1", folder.path())) << "no such timer";
+  fs::permissions(timer, fs::perms::owner_read);
+  if (access(timer.c_str(), W_OK) == 0) GTEST_SKIP() << "root may write everything";
+  EXPECT_TRUE(holds_back_answers("/dev/ttyUSB0", folder.path()));
 }
 
 TEST(LatencyTimer, LeavesAQuickOneAndAMissingOneAlone) {

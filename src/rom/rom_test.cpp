@@ -224,6 +224,23 @@ TEST(Flash, GivesUpAReadThatComesInFragments) {
   EXPECT_EQ(bench.port.requests.size(), 1u) << "a fragment is not acknowledged";
 }
 
+TEST(Stub, ThatDoesNotGreetHasNotStarted) {
+  Bench bench{[](const Bytes& request) {
+    Bytes answer = reply_frame(op_of(request), 0, Bytes(4, 0));
+    if (op_of(request) == Op::mem_end)
+      for (int i = 0; i < 4; ++i) append(answer, encode_slip(as_bytes("HUH?")));
+    return answer;
+  }};
+  StubImage stub;
+  stub.entry = stub.text_start = 0x4008'0000;
+  stub.text = Bytes(64, 0x2a);
+  auto end = bench.run(start_stub(bench.loader, stub));
+  ASSERT_FALSE(end);
+  EXPECT_EQ(end.error().code, Code::stub_failed);
+  EXPECT_EQ(end.error().remedy, Remedy::reconnect) << "only a reset brings the ROM back";
+  EXPECT_EQ(bench.loader.speaker(), Speaker::rom);
+}
+
 TEST(Stub, FileIsRefusedWholeWhenItIsNotOne) {
   EXPECT_TRUE(parse_stub(as_bytes(R"({"entry":1,"text_start":2,"text":"AAAA","data_start":3,"data":"AA=="})")));
   for (auto text : {"", "{", "[]", R"({"entry":1})", R"({"entry":1,"text_start":2,"text":"*"})", R"({"entry":"x","text_start":2,"text":""})"})
