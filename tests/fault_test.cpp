@@ -57,7 +57,10 @@ TEST(Fault, ChallengeFailedWhenTheFirmwareSignsWithAnotherBoardsKey) {
   bench.run(one_pass({"b"}));
   ASSERT_EQ(bench.listener.done["b"].back().verdict, Verdict::verified);
   bench.plug_in("a");
-  auto copy = [&] { std::ranges::copy(identity_of(bench, "b"), identity_of(bench, "a").begin()); };
+  auto copy = [&] {
+    const ByteSpan others = identity_of(bench, "b");
+    std::copy(others.begin(), others.end(), identity_of(bench, "a").begin());
+  };
   expect_fault(outcome_when(bench, Step::boot, copy), Code::challenge_failed);
 }
 
@@ -65,7 +68,7 @@ TEST(Fault, ChallengeSilentWhenTheFirmwareDoesNotStartAndTheRecipeDemandsProof) 
   Bench bench{Seed{4}};
   bench.plan.challenge = ChallengePolicy::required;
   bench.plug_in("a");
-  auto erase_bootloader = [&] { std::ranges::fill(bench.flash("a").subspan(0x1000, 0x1000), std::uint8_t{0xff}); };
+  auto erase_bootloader = [&] { std::fill_n(bench.flash("a").begin() + 0x1000, 0x1000, std::uint8_t{0xff}); };
   RunOutcome outcome = outcome_when(bench, Step::boot, erase_bootloader);
   expect_fault(outcome, Code::challenge_silent);
   EXPECT_EQ(bench.device("a")->state, KeyState::written) << "it holds the key, and nobody has seen it proved";
