@@ -7,6 +7,7 @@
 #include "io/file.hpp"
 #include "io/loop.hpp"
 #include "io/returning_port.hpp"
+#include "io/run_task.hpp"
 #include "rom/connect.hpp"
 #include "rom/flash.hpp"
 #include "rom/identify.hpp"
@@ -55,9 +56,7 @@ class Meeting {
 
   template <typename T>
   T run(Task<T> task) {
-    std::optional<T> out;
-    loop_.run(keep(std::move(task), out));
-    return std::move(*out);
+    return run_task(loop_, std::move(task));
   }
   Loader& loader() { return *loader_; }
   ByteView flash() { return ports_.flash("board"); }
@@ -78,10 +77,6 @@ class Meeting {
   }
 
  private:
-  template <typename T>
-  static Task<> keep(Task<T> task, std::optional<T>& out) {
-    out.emplace(co_await std::move(task));
-  }
   VirtualLoop loop_;
   sim::VirtualPorts ports_;
   std::unique_ptr<Port> port_;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "io/file.hpp"
+#include "io/run_task.hpp"
 #include "rom/connect.hpp"
 #include "rom/identify.hpp"
 #include "rom/stub.hpp"
@@ -69,13 +70,7 @@ struct Table {
 
   template <typename T>
   T run(Task<T> task) {
-    std::optional<T> out;
-    loop.run(keep(std::move(task), out));
-    return std::move(*out);
-  }
-  template <typename T>
-  static Task<> keep(Task<T> task, std::optional<T>& out) {
-    out.emplace(co_await std::move(task));
+    return run_task(loop, std::move(task));
   }
 
   struct Tap final : WireTap {

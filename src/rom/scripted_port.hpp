@@ -5,7 +5,7 @@
 #include <functional>
 #include <optional>
 
-#include "io/loop.hpp"
+#include "io/run_task.hpp"
 #include "rom/loader.hpp"
 #include "rom/slip.hpp"
 
@@ -93,13 +93,7 @@ struct Bench {
   }
   template <typename T>
   T run(Task<T> task) {
-    std::optional<T> out;
-    loop.run(keep(std::move(task), out));
-    return std::move(*out);
-  }
-  template <typename T>
-  static Task<> keep(Task<T> task, std::optional<T>& out) {
-    out.emplace(co_await std::move(task));
+    return run_task(loop, std::move(task));
   }
 };
 
