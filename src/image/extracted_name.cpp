@@ -30,9 +30,14 @@ Result<void> check_extracted_names(std::span<const std::string> paths) {
                       .seen = std::move(why),
                       .advice = "nothing was written; list the image to see its names"});
   };
-  std::unordered_set<std::string_view> names{paths.begin(), paths.end()};
+  std::unordered_set<std::string_view> names;
+  for (std::string_view path : paths)
+    if (!path.ends_with('/')) names.insert(path);
   for (std::string_view path : paths) {
+    const bool folder = path.ends_with('/');
+    if (folder) path.remove_suffix(1);
     if (auto why = refusal_of_name(path)) return refused(path, *why);
+    if (folder && names.contains(path)) return refused(path, "it is a folder, too");
     for (std::size_t slash = path.find('/'); slash != std::string_view::npos; slash = path.find('/', slash + 1))
       if (names.contains(path.substr(0, slash)))
         return refused(path, fmt::format("'{}' is a file, too", path.substr(0, slash)));

@@ -21,6 +21,9 @@ TEST(ExtractedName, IsNoFolderOfAnother) {
   EXPECT_TRUE(check_extracted_names(std::vector<std::string>{"a", "b/c", "b/d/e", "bb"}));
   EXPECT_FALSE(check_extracted_names(std::vector<std::string>{"b/c", "b"}));
   EXPECT_FALSE(check_extracted_names(std::vector<std::string>{"b/c/d", "b/c"}));
+  EXPECT_TRUE(check_extracted_names(std::vector<std::string>{"b/c", "b/", "empty/"}));
+  EXPECT_FALSE(check_extracted_names(std::vector<std::string>{"b", "b/"}));
+  EXPECT_FALSE(check_extracted_names(std::vector<std::string>{"../"}));
   Result<void> refused = check_extracted_names(std::vector<std::string>{"good", "../bad"});
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().what.find("../bad"), std::string::npos);

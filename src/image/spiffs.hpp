@@ -10,6 +10,7 @@
 #include "base/bytes.hpp"
 #include "base/result.hpp"
 #include "base/units.hpp"
+#include "image/file_tree.hpp"
 
 namespace espmint {
 
@@ -24,17 +25,6 @@ struct SpiffsGeometry {
   bool big_endian = false;
   bool aligned_index_tables = false;
   bool operator==(const SpiffsGeometry&) const = default;
-};
-
-/// A file to put in; `path` is relative, "a/b.txt", without leading slash. The bytes are borrowed.
-struct FileView {
-  std::string path;
-  ByteView content;
-};
-/// A file that was read out.
-struct FileOwned {
-  std::string path;
-  Bytes content;
 };
 
 /// Files are laid in the order given. Faults (refuse): image_invalid for a geometry, name or size SPIFFS cannot hold;
