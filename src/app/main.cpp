@@ -187,6 +187,7 @@ class CommandLine {
                             "  espmint prepare --port /dev/ttyUSB0\n  espmint prepare --renew        a new identity for a board that has one\n");
     add_line_options(prepare);
     prepare->add_flag("--renew", line_.renew, "Mint a new identity for a board that is VERIFIED");
+    prepare->add_option("--serial", line_.serial, "The board's serial number, as it was scanned: {serial}, and its row of the values");
     on(prepare, [this](const Settings& settings) {
       line_.settings = settings;
       line_.voice = all_.voice;
