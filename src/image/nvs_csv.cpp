@@ -381,4 +381,14 @@ Result<NvsCsvText> encode_nvs_csv(std::span<const NvsEntry> entries, NvsValues v
   return out;
 }
 
+Result<NvsEntry> nvs_entry(std::string space, std::string key, std::string_view encoding, ByteView value) {
+  NvsEntry entry{std::move(space), std::move(key)};
+  if (nvs::Read<void> decoded = nvs::decode_value(entry, encoding, value); !decoded)
+    return fail(Fault{.code = Code::input_invalid,
+                      .remedy = Remedy::refuse,
+                      .what = std::move(decoded.error().what),
+                      .advice = std::move(decoded.error().advice)});
+  return entry;
+}
+
 }  // namespace espmint

@@ -37,6 +37,10 @@ using NvsFileReader = std::function<Result<Bytes>(const std::string& name, const
 /// never a value: input_invalid, and what `read` says.
 Result<NvsTable> parse_nvs_csv(std::span<const NvsCsv>, const NvsFileReader& read, const NvsCsvOptions& = {});
 
+/// An entry as a row of type `data` gives it: `encoding` is "u8" to "i64", "string", "hex2bin", "base64", "binary", …
+/// Fault (refuse) input_invalid, which quotes neither names nor value: whoever asks knows them.
+Result<NvsEntry> nvs_entry(std::string space, std::string key, std::string_view encoding, ByteView value);
+
 struct NvsCsvText {
   std::string csv;
   std::vector<FileOwned> files;  // that its rows of type `file` name

@@ -28,7 +28,7 @@ struct SecretEntries {
   }
 };
 
-bool is_blank(ByteView bytes) {
+bool is_erased(ByteView bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == 0xff; });
 }
 
@@ -106,7 +106,7 @@ Result<std::optional<NvsKeys>> keys_of(const ImagePlan& plan, ByteView keys_part
   std::optional<NvsKeys> out;
   if (plan.encryption == NvsEncryption::hmac) {
     TRY(out, NvsKeys::from_hmac_key(plan.hmac_key->reveal()));
-  } else if (plan.encryption == NvsEncryption::keys && !is_blank(keys_partition)) {
+  } else if (plan.encryption == NvsEncryption::keys && !is_erased(keys_partition)) {
     TRY(out, parse_nvs_keys(keys_partition));
   }
   return out;
@@ -126,7 +126,7 @@ struct Readable {
 Result<Readable> read_on_board(const ImagePlan& plan, const OnBoard& there) {
   Readable out;
   TRY(out.keys, keys_of(plan, there.keys.reveal()));
-  if (is_blank(there.image.reveal())) return out;
+  if (is_erased(there.image.reveal())) return out;
   if (plan.encryption == NvsEncryption::none) {
     TRY(out.content, read_image(there.image.reveal(), plan.format, plan.geometry));
     return out;
