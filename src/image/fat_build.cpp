@@ -100,7 +100,7 @@ Result<Layout> layout_of(ByteCount size, const FatGeometry& g) {
   if (is_ambiguous(layout))
     return fail(invalid(
         fmt::format("a FAT of {} clusters is FAT16 to the generator and FAT12 to the firmware", layout.clusters), {},
-        "make the partition a few sectors smaller or larger"));
+        "make the partition a few sectors smaller or larger, or use one FAT"));
   return layout;
 }
 
