@@ -24,7 +24,7 @@ NvsKeys bench_keys() {
   return NvsKeys::of(Secret{std::move(both)}).value();
 }
 
-/// What each board waits for. Bar: 1 ms (the reference generator takes 100 ms, most of it Python's start).
+/// What each board waits for. Bar: 1 ms.
 void BuildNvs(benchmark::State& state) {
   const std::vector<NvsEntry> entries = identity();
   for (auto _ : state) benchmark::DoNotOptimize(build_nvs(board_size, {}, entries));

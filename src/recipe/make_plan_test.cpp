@@ -138,14 +138,28 @@ TEST(Plan, TakesTheGeometryFromTheBuildElseFromTheImageElseTheDefault) {
   EXPECT_EQ(plan->images.front().shared_files[0].path, "a.txt");
 }
 
+TEST(Plan, GivesAnImageWithoutFilesThoseThatFirmwareInTheFieldReads) {
+  Recipe recipe = default_recipe();
+  recipe.images = {{.partition = "storage"}};
+  std::map<std::string, std::string> files;
+  for (const ImageFile& file : plan_of(idf_project(), recipe)->images.front().files) files[file.path] = file.content.text;
+  EXPECT_EQ(files, (std::map<std::string, std::string>{
+                       {"certificate.pem.crt", "{certificate}"}, {"private.pem.key", "{private_key}"}, {"aws-root-ca.pem", "{root_ca}"}}));
+}
+
 TEST(Plan, NeverFormatsALittleFsAsSpiffs) {
-  Bytes littlefs(64_KiB, 0xff);
-  std::string_view magic = "littlefs";
-  std::copy(magic.begin(), magic.end(), littlefs.begin() + 8);
+  std::vector<FileView> files{{"www/logo.svg", as_bytes("<svg/>")}};
+  Bytes littlefs = build_littlefs(64_KiB, {}, files).value();
   auto plan = plan_of(with_image(littlefs));
-  ASSERT_FALSE(plan);
-  EXPECT_EQ(plan.error().code, Code::image_invalid);
-  for (const char* word : {"storage.bin", "LittleFS", "SPIFFS only"}) EXPECT_TRUE(has(sentence(plan), word)) << sentence(plan);
+  ASSERT_TRUE(plan) << sentence(plan);
+  EXPECT_EQ(plan->images.front().format, ImageFormat::littlefs);
+  EXPECT_EQ(plan->images.front().shared_files.at(0).path, "www/logo.svg");
+  Recipe recipe = default_recipe();
+  recipe.images = {{.format = ImageFormat::spiffs}};
+  auto refused = plan_of(with_image(littlefs), recipe);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::image_invalid);
+  for (const char* word : {"storage.bin", "LittleFS", "SPIFFS"}) EXPECT_TRUE(has(sentence(refused), word)) << sentence(refused);
 }
 
 TEST(Plan, TakesABlankImageForNone) {

@@ -68,14 +68,6 @@ files = { "cert.pem" = "{certificate}", "conf/id.json" = '{"id": "{id}", "mac": 
   EXPECT_EQ(recipe->images.front().files[1].path, "conf/id.json");
 }
 
-TEST(Recipe, WithoutFilesGetsThoseThatFirmwareInTheFieldReads) {
-  auto recipe = parse("[[image]]\npartition = \"storage\"\n");
-  ASSERT_TRUE(recipe) << describe(recipe.error());
-  std::map<std::string, std::string> files;
-  for (const ImageFile& file : recipe->images.front().files) files[file.path] = file.content.text;
-  EXPECT_EQ(files, (std::map<std::string, std::string>{{"certificate.pem.crt", "{certificate}"}, {"private.pem.key", "{private_key}"}, {"aws-root-ca.pem", "{root_ca}"}}));
-}
-
 TEST(Recipe, WithAnUnknownKeyNamesTheOneThatWasMeant) {
   EXPECT_TRUE(refused("[product]\nnmae = \"x\"\n", "2:1", {"nmae", "name"}));
   EXPECT_TRUE(refused("[prodct]\nname = \"x\"\n", "1:2", {"prodct", "product"}));
