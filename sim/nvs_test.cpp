@@ -220,6 +220,15 @@ TEST(NvsAll, SurvivesDamageOfEverySort) {
   for (int round = 0; round < 300; ++round) {
     Bytes bytes = clear;
     for (std::uint64_t i = 0; i <= dice.below(6); ++i) bytes[dice.below(1024)] = dice.byte();
+    if (dice.below(2) == 0) {  // or as if it had been written so
+      std::size_t at = 64 + 32 * dice.below(12);
+      bytes[at + dice.below(4)] = dice.byte();
+      bytes[at + 24 + dice.below(8)] = dice.byte();
+      Bytes covered{bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                    bytes.begin() + static_cast<std::ptrdiff_t>(at) + 4};
+      append(covered, ByteView{bytes}.subspan(at + 8, 24));
+      set_u32(bytes, at + 4, plain_crc(covered));
+    }
     if (dice.below(8) == 0) bytes.resize(dice.below(bytes.size()));
     for (const StoredFile& entry : all_of(bytes)) EXPECT_LE(entry.content.size(), bytes.size());
     decrypt_nvs(bytes, NvsKeys{1, 2, 3});

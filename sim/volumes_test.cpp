@@ -241,6 +241,43 @@ TEST(LittlefsView, ReadsWhatTheDriverMade) {
   EXPECT_GE(seen, 6);
 }
 
+/// Tags as no driver would write them, in commits whose checksums are right.
+LittlefsLog any_log(Dice& dice) {
+  constexpr std::array types{0x001u, 0x002u, 0x0ffu, 0x200u, 0x201u, 0x202u, 0x401u, 0x401u,
+                             0x4ffu, 0x5ffu, 0x600u, 0x601u, 0x7ffu, 0x300u, 0x701u};
+  LittlefsLog log{static_cast<std::uint32_t>(dice.below(3))};
+  for (std::uint64_t commits = dice.below(4); commits < 4; ++commits) {
+    for (std::uint64_t tags = dice.below(8); tags < 8; ++tags) {
+      Bytes content = u32s({static_cast<std::uint32_t>(dice.below(10)), static_cast<std::uint32_t>(dice.below(10)),
+                            static_cast<std::uint32_t>(dice.below(20'000))});
+      content.resize(dice.below(4) == 0 ? dice.below(13) : dice.below(2) == 0 ? 8 : 12);
+      unsigned id = dice.below(8) == 0 ? 0x3ff : static_cast<unsigned>(dice.below(4));
+      log.tag(types[dice.below(types.size())], id, content);
+    }
+    log.commit(dice.below(2) == 0);
+  }
+  return log;
+}
+
+TEST(LittlefsView, SurvivesAnyTags) {
+  Dice dice{4711};
+  int mounted = 0;
+  for (int round = 0; round < 1000; ++round) {
+    Bytes image(8 * 4096, 0xff);
+    LittlefsLog root{5};
+    root.tag(0x0ff, 0, "littlefs").tag(0x201, 0, u32s({0x0002'0001, 4096, 8, 255, 0x7fff'ffff, 1022}));
+    root.tag(0x001, 1, "a").tag(0x202, 1, u32s({static_cast<std::uint32_t>(dice.below(9)), 9000}));
+    root.tag(0x002, 2, "b").tag(0x200, 2, u32s({2, 3})).tag(0x600 | (dice.below(8) == 0), 0x3ff, u32s({4, 5}));
+    put_at(image, 0, root.commit().bytes());
+    for (std::size_t block = 2; block < 8; ++block) put_at(image, block * 4096, any_log(dice).bytes());
+    auto volume = read_littlefs(image);
+    mounted += volume.has_value();
+    if (!volume) continue;
+    for (const StoredFile& file : volume->files) EXPECT_LE(file.content.size(), image.size()) << round;
+  }
+  EXPECT_GT(mounted, 10);
+}
+
 // Any bytes: whatever comes, it ends and nothing outside is touched (under the sanitizers' eyes in CI).
 TEST(Views, SurviveDamageOfEverySort) {
   const std::vector<Bytes> images{fat_volume(three_files), levelled(fat_volume(three_files, 12, 4096), 3, 2),

@@ -18,6 +18,7 @@
 #include "app/sim_commands.hpp"
 #include "base/text.hpp"
 #include "chip/chip.hpp"
+#include "sim/make_firmware.hpp"
 #include "sim/symptoms.hpp"
 #include "io/file.hpp"
 
@@ -399,6 +400,7 @@ class CommandLine {
     board->add_flag("--secure-boot", sim_.secure_boot, "Burnt: only a signed bootloader boots");
     board->add_flag("--flash-encryption", sim_.flash_encryption, "Burnt: nothing written in clear boots");
     board->add_flag("--secure-download", sim_.secure_download, "Burnt: the ROM writes flash and does little else");
+    board->add_option("--hmac-key", sim_.hmac_key, "Burnt: 32 bytes from this file, for encrypted NVS");
     board->add_option("--flash-size", sim_.flash_size, "4MB");
     board->add_option("--preset", sim_.preset, "Times of flash and wire: fast, classic, no-boost, instant, …");
     board->add_option("--seed", sim_.seed, "Of MACs and faults");
@@ -418,10 +420,21 @@ class CommandLine {
     firmware->add_option("--app", simfw_.app,
                          "What the board does: challenge, old3, old5, device-line, device-framed, forgetful, mute, "
                          "framed-forgetful, framed-other, framed-stranger");
+    std::string kinds;
+    for (std::string_view kind : sim::all_identity_kinds()) kinds += (kinds.empty() ? "" : ", ") + std::string{kind};
+    firmware->add_option("--identity", simfw_.identity, "Where the identity is to lie: " + kinds);
     firmware->add_option("--seed", simfw_.seed, "Of the bytes");
     firmware->callback([this] {
       simfw_.voice = all_.voice;
       exit_ = sim_firmware(simfw_);
+    });
+    auto* read = command(*sim, "read", "What a virtual board's own readers find in its flash: names, sizes, SHA-256",
+                         "  espmint sim read board0.flash --json\n");
+    read->add_option("file", simread_.file, "The whole flash")->required();
+    read->add_option("--hmac-key", simread_.hmac_key, "32 bytes, as burnt into the board, for encrypted NVS");
+    read->callback([this] {
+      simread_.voice = all_.voice;
+      exit_ = sim_read(simread_);
     });
   }
 
@@ -455,6 +468,7 @@ class CommandLine {
   SelftestWords selftest_;
   SimBoardCommand sim_;
   SimFirmwareCommand simfw_;
+  SimReadCommand simread_;
   std::string build_, out_, offset_, size_, file_, id_, name_, product_;
   std::vector<std::string> words_;
   bool once_ = false, download_ = false, whole_ = false, failed_ = false, csv_ = false;
