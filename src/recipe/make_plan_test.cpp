@@ -142,7 +142,9 @@ TEST(Plan, GivesAnImageWithoutFilesThoseThatFirmwareInTheFieldReads) {
   Recipe recipe = default_recipe();
   recipe.images = {{.partition = "storage"}};
   std::map<std::string, std::string> files;
-  for (const ImageFile& file : plan_of(idf_project(), recipe)->images.front().files) files[file.path] = file.content.text;
+  auto plan = plan_of(idf_project(), recipe);
+  ASSERT_TRUE(plan) << sentence(plan);
+  for (const ImageFile& file : plan->images.front().files) files[file.path] = file.content.text;
   EXPECT_EQ(files, (std::map<std::string, std::string>{
                        {"certificate.pem.crt", "{certificate}"}, {"private.pem.key", "{private_key}"}, {"aws-root-ca.pem", "{root_ca}"}}));
 }
@@ -153,7 +155,7 @@ TEST(Plan, NeverFormatsALittleFsAsSpiffs) {
   auto plan = plan_of(with_image(littlefs));
   ASSERT_TRUE(plan) << sentence(plan);
   EXPECT_EQ(plan->images.front().format, ImageFormat::littlefs);
-  EXPECT_EQ(plan->images.front().shared_files.at(0).path, "www/logo.svg");
+  EXPECT_EQ(plan->images.front().shared_files.back().path, "www/logo.svg");
   Recipe recipe = default_recipe();
   recipe.images = {{.format = ImageFormat::spiffs}};
   auto refused = plan_of(with_image(littlefs), recipe);
