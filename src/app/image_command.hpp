@@ -98,6 +98,7 @@ Result<Exit> report_built(const ImageOptions&, ByteView image, const FolderConte
 
 // One a format; each adds its verbs below `image`.
 void add_spiffs(CLI::App& image, const Finish&);
+void add_littlefs(CLI::App& image, const Finish&);
 void add_partitions(CLI::App& image, const Finish&);
 void add_app(CLI::App& image, const Finish&);
 void add_fat(CLI::App& image, const Finish&);
