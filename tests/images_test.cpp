@@ -156,18 +156,22 @@ TEST(Images, ThatAreTheSameForEveryBoardArePartsOfTheFirmware) {
   EXPECT_FALSE(bench.plan.has_identity());
   bench.plug_in("a");
   ASSERT_EQ(bench.run(once("a")).exit(), Exit::good) << fault_of(bench, "a");
-  EXPECT_EQ(files_on(bench, "a", "storage"), (std::map<std::string, std::string>{{"a.txt", "all"}, {"b.bin", "B"}}));
+  EXPECT_EQ(files_on(bench, "a", "storage"), (std::map<std::string, std::string>{{"/a.txt", "all"}, {"/b.bin", "B"}}));
 }
 
 TEST(Images, KeepWhatTheBoardHolds) {
   BenchImages user{"nvs", 64_KiB, "[[image]]\npartition = \"identity\"\nformat = \"nvs\"\nentries = { user = { name = \"kitchen {mac}\" } }\n"};
-  Bench before{Seed{25}, {}, {}, nullptr, user};
-  before.plug_in("a");
-  ASSERT_EQ(before.run(once("a")).exit(), Exit::good) << fault_of(before, "a");
+  Bytes flash;
+  {
+    Bench before{Seed{25}, {}, {}, nullptr, user};
+    before.plug_in("a");
+    ASSERT_EQ(before.run(once("a")).exit(), Exit::good) << fault_of(before, "a");
+    flash.assign(before.flash("a").begin(), before.flash("a").end());
+  }
 
   BenchImages images{"nvs", 64_KiB, "[[image]]\npartition = \"identity\"\nformat = \"nvs\"\nkeep = true\n"};
   Bench bench{Seed{25}, {}, {}, nullptr, images};
-  bench.plug_in("a", {}, before.flash("a"));
+  bench.plug_in("a", {}, flash);
   ASSERT_EQ(bench.run(once("a")).exit(), Exit::good) << fault_of(bench, "a");
   auto entries = files_on(bench, "a", "identity");
   EXPECT_EQ(entries["user/name"], "kitchen 24d7eb001901");

@@ -6,6 +6,7 @@
 
 #include "base/text.hpp"
 #include "image/file_kind.hpp"
+#include "image/nvs_crypt.hpp"
 #include "image/nvs_csv.hpp"
 #include "recipe/board_image.hpp"
 #include "recipe/image_entries.hpp"
@@ -285,8 +286,9 @@ Result<void> build_on_trial(const Plan& plan, ImagePlan image) {
     if (has_words(entry.content.text) && (entry.content.from_disk || !is_text(entry.encoding)))
       entry.content = {is_text(entry.encoding) ? "" : "00", false};
   image.keep = false;
-  const Secret keys{Bytes(64, 0x11)};
-  auto built = build_board_image(image, largest_values(plan, image), plan.disk_files, keys, {});
+  Bytes keys(NvsKeys::bytes, 0x11);
+  keys.front() = 0x22;  // XTS wants two different halves
+  auto built = build_board_image(image, largest_values(plan, image), plan.disk_files, Secret{std::move(keys)}, {});
   if (built) return ok();
   Fault fault = std::move(built.error());
   fault.where.input = fmt::format("partition \"{}\"", image.partition.name);
