@@ -99,5 +99,6 @@ Result<Exit> report_built(const ImageOptions&, ByteView image, const FolderConte
 void add_spiffs(CLI::App& image, const Finish&);
 void add_partitions(CLI::App& image, const Finish&);
 void add_app(CLI::App& image, const Finish&);
+void add_merge(CLI::App& image, const Finish&);  // `image merge` and `image split`
 
 }  // namespace espmint::app

@@ -13,6 +13,7 @@ void add_image_commands(CLI::App& espmint, std::function<void(int exit_code)> fi
   add_spiffs(image, finish);
   add_partitions(image, finish);
   add_app(image, finish);
+  add_merge(image, finish);
 }
 
 }  // namespace espmint::app

@@ -19,7 +19,7 @@ namespace {
 constexpr std::uint32_t built_header_bytes = 24, load_header_bytes = 8, built_digest_bytes = 32,
                         checksum_line_bytes = 16;
 constexpr std::size_t most_built_segments = 16;
-constexpr std::uint32_t usual_page_bytes = 0x1'0000, secure_page_bytes = 0x1'0000;
+constexpr std::uint32_t usual_cache_page_bytes = 0x1'0000, secure_page_bytes = 0x1'0000;
 // What is left of the page for a signature: v1 follows the digest with 12 bytes of filling, a version and 64 bytes.
 constexpr std::uint32_t signature_v1_bytes = 80;
 // The ESP32's first bootloaders did not map a segment's last page where it held less than this (with its header).
@@ -290,7 +290,7 @@ Result<void> put_secure_padding(ImageLayout& image, SecurePad pad) {
                          secure_page_bytes);
 }
 
-Result<const BuildChipRow*> check_options(const AppBuildOptions& options) {
+Result<const BuildChipRow*> check_build_options(const AppBuildOptions& options) {
   auto row = std::find_if(build_chips.begin(), build_chips.end(),
                           [&options](const BuildChipRow& each) { return each.id == options.chip_id; });
   auto wrong = [](std::string what, std::string advice = {}) {
@@ -306,10 +306,10 @@ Result<const BuildChipRow*> check_options(const AppBuildOptions& options) {
     return wrong("room for a signature needs the SHA-256 in front of it", "leave out one of the two options");
   std::uint32_t page = options.page_bytes;
   bool power_of_two = (page & (page - 1)) == 0;
-  if (page != 0 && (!power_of_two || page > usual_page_bytes || page < row->smallest_page_bytes))
+  if (page != 0 && (!power_of_two || page > usual_cache_page_bytes || page < row->smallest_page_bytes))
     return wrong(
         fmt::format("the flash cache of this chip has no pages of {}", show_bytes(page)),
-        row->smallest_page_bytes == usual_page_bytes
+        row->smallest_page_bytes == usual_cache_page_bytes
             ? "its pages have 64 KB"
             : fmt::format("possible are {} to 64 KB, each twice the one before", show_bytes(row->smallest_page_bytes)));
   constexpr ByteCount most_padding = 128_MiB;
@@ -321,10 +321,10 @@ Result<const BuildChipRow*> check_options(const AppBuildOptions& options) {
 }  // namespace
 
 Result<Bytes> build_app_image(ByteView elf_bytes, const AppBuildOptions& options) {
-  TRY(const BuildChipRow* chip, check_options(options));
+  TRY(const BuildChipRow* chip, check_build_options(options));
   TRY(ElfFile elf, parse_elf(elf_bytes));
   TRY(std::vector<LoadPiece> pieces, pieces_of(elf, options, *chip));
-  std::uint32_t page = options.page_bytes != 0 ? options.page_bytes : usual_page_bytes;
+  std::uint32_t page = options.page_bytes != 0 ? options.page_bytes : usual_cache_page_bytes;
 
   auto is_mapped = [chip](const LoadPiece& piece) {
     return chip->data.has(piece.address) || chip->code.has(piece.address);

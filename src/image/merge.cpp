@@ -11,8 +11,8 @@
 namespace espmint {
 namespace {
 
-constexpr std::uint8_t erased = 0xff;
-constexpr std::uint32_t sector_bytes = 0x1000;
+constexpr std::uint8_t erased_flash = 0xff;
+constexpr std::uint32_t merge_sector_bytes = 0x1000;
 constexpr std::uint64_t flash_limit = std::uint64_t{1} << 32;
 constexpr std::uint32_t usual_table_at = 0x8000, entries_of_table_bytes = 0xc00;
 // Where the ROMs look for a bootloader. Source: ESP-IDF Programming Guide, Bootloader, per chip.
@@ -82,10 +82,10 @@ Result<Bytes> merge_parts(std::vector<MergePart> parts, const MergeOptions& opti
   Bytes out;
   out.reserve(end - options.target.bytes);
   for (const MergePart& part : parts) {
-    out.resize(part.at.bytes - options.target.bytes, erased);
+    out.resize(part.at.bytes - options.target.bytes, erased_flash);
     append(out, part.bytes);
   }
-  out.resize(end - options.target.bytes, erased);
+  out.resize(end - options.target.bytes, erased_flash);
   return out;
 }
 
@@ -93,12 +93,12 @@ Result<Bytes> merge_parts(std::vector<MergePart> parts, const MergeOptions& opti
 
 namespace {
 
-bool is_erased(ByteView bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == erased; });
+bool is_erased_flash(ByteView bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == erased_flash; });
 }
 
 /// A merged file or a dump, seen by flash offsets.
-struct FlashView {
+struct DumpView {
   ByteView bytes;
   std::uint32_t target = 0;
   [[nodiscard]] std::uint64_t end() const { return std::uint64_t{target} + bytes.size(); }
@@ -109,7 +109,7 @@ struct FlashView {
   }
 };
 
-std::optional<PartitionTable> table_in(const FlashView& flash, std::uint64_t at) {
+std::optional<PartitionTable> table_in(const DumpView& flash, std::uint64_t at) {
   ByteView entries = flash.cut(at, entries_of_table_bytes);
   if (entries.size() < 2 || entries[0] != 0xaa || entries[1] != 0x50) return std::nullopt;
   PartitionTableOptions options;
@@ -133,8 +133,8 @@ std::optional<FoundTable> find_table(ByteView bytes, const SplitOptions& options
   for (std::uint32_t target : targets)
     if (auto table = table_in({bytes, target}, wanted)) return FoundTable{target, wanted, std::move(*table)};
   if (options.table_at) return std::nullopt;
-  FlashView flash{bytes, targets.front()};
-  for (std::uint64_t at = flash.target; at < std::min(flash.end(), flash_limit); at += sector_bytes)
+  DumpView flash{bytes, targets.front()};
+  for (std::uint64_t at = flash.target; at < std::min(flash.end(), flash_limit); at += merge_sector_bytes)
     if (auto table = table_in(flash, at))
       return FoundTable{flash.target, static_cast<std::uint32_t>(at), std::move(*table)};
   return std::nullopt;
@@ -144,10 +144,11 @@ std::optional<FoundTable> find_table(ByteView bytes, const SplitOptions& options
 std::optional<ByteView> image_in(ByteView range) {
   auto image = parse_app_image(range);
   if (!image) return std::nullopt;
-  std::uint64_t signature_at = (std::uint64_t{image->size} + sector_bytes - 1) / sector_bytes * sector_bytes;
-  bool is_signed = signature_at + sector_bytes <= range.size() && range[signature_at] == signature_magic &&
+  std::uint64_t signature_at =
+      (std::uint64_t{image->size} + merge_sector_bytes - 1) / merge_sector_bytes * merge_sector_bytes;
+  bool is_signed = signature_at + merge_sector_bytes <= range.size() && range[signature_at] == signature_magic &&
                    range[signature_at + 1] == signature_version;
-  return range.first(is_signed ? signature_at + sector_bytes : image->size);
+  return range.first(is_signed ? signature_at + merge_sector_bytes : image->size);
 }
 
 /// File names made of partition names, which may be anything: "../x", "a/b", nothing, one twice.
@@ -181,7 +182,7 @@ struct Home {
 /// Partitions with room, in flash order, and the table among them; those that stand for the bootloader and the table
 /// themselves are left out.
 Result<std::vector<Home>> homes_of(const FoundTable& found) {
-  std::vector<Home> homes{{{{found.at}, sector_bytes}, nullptr}};
+  std::vector<Home> homes{{{{found.at}, merge_sector_bytes}, nullptr}};
   for (const Partition& partition : found.table.partitions)
     if (partition.range.size > 0 && partition.type != bootloader_type && partition.type != partition_table_type)
       homes.push_back({partition.range, &partition});
@@ -197,17 +198,17 @@ Result<std::vector<Home>> homes_of(const FoundTable& found) {
 }
 
 /// What no part covers and is not erased, each stretch as a part of its own that begins at its sector's start.
-void add_unlisted(const FlashView& flash, std::vector<SplitPart>& parts, SafeNames& names) {
+void add_unlisted(const DumpView& flash, std::vector<SplitPart>& parts, SafeNames& names) {
   std::vector<SplitPart> found;
   std::uint64_t at = flash.target;
   auto look_until = [&](std::uint64_t end) {
     ByteView gap = flash.cut(at, end - at);
-    auto written = [](std::uint8_t byte) { return byte != erased; };
+    auto written = [](std::uint8_t byte) { return byte != erased_flash; };
     auto first = std::find_if(gap.begin(), gap.end(), written);
     if (first == gap.end()) return;
     auto last = std::find_if(gap.rbegin(), gap.rend(), written);
     std::uint64_t start = at + static_cast<std::uint64_t>(first - gap.begin());
-    start = std::max(at, start / sector_bytes * sector_bytes);
+    start = std::max(at, start / merge_sector_bytes * merge_sector_bytes);
     std::uint64_t stop = end - static_cast<std::uint64_t>(last - gap.rbegin());
     auto offset = static_cast<std::uint32_t>(start);
     found.push_back({{offset},
@@ -234,7 +235,7 @@ Result<SplitFlash> split_flash(ByteView bytes, const SplitOptions& options) {
                                               : fmt::format("none at {:#x}, nor at any sector's start", usual_table_at),
                              "it should be a merged image or a dump of the whole flash; where it begins elsewhere, "
                              "--target-offset says so"));
-  FlashView flash{bytes, found->target};
+  DumpView flash{bytes, found->target};
   TRY(std::vector<Home> homes, homes_of(*found));
   SplitFlash out{.target = {found->target},
                  .table_at = {found->at},
@@ -267,7 +268,7 @@ Result<SplitFlash> split_flash(ByteView bytes, const SplitOptions& options) {
     ByteView content = flash.cut(at, home.range.size);
     if (content.size() < home.range.size) out.beyond.push_back(partition.name);
     if (content.empty()) continue;
-    if (is_erased(content)) {
+    if (is_erased_flash(content)) {
       out.blank.push_back(partition.name);
       continue;
     }
