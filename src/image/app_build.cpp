@@ -164,7 +164,11 @@ Result<std::vector<LoadPiece>> pieces_of(const ElfFile& elf, const AppBuildOptio
 /// Segment after segment; the checksum and what follows come at the end.
 class ImageLayout {
  public:
-  ImageLayout() : out_(built_header_bytes, 0) {}
+  /// `expected_bytes`: about as many as will be added, so that the image is not moved while it grows.
+  explicit ImageLayout(std::size_t expected_bytes) {
+    out_.reserve(expected_bytes);
+    out_.resize(built_header_bytes, 0);
+  }
 
   Result<void> add(std::uint32_t address, ByteView data) {
     if (segments_.size() == most_built_segments)
@@ -326,6 +330,9 @@ Result<Bytes> build_app_image(ByteView elf_bytes, const AppBuildOptions& options
   TRY(std::vector<LoadPiece> pieces, pieces_of(elf, options, *chip));
   std::uint32_t page = options.page_bytes != 0 ? options.page_bytes : usual_cache_page_bytes;
 
+  std::size_t expected_bytes = 2 * page;  // for headers, a gap, checksum and digest
+  for (const LoadPiece& piece : pieces) expected_bytes += piece.data.size();
+
   auto is_mapped = [chip](const LoadPiece& piece) {
     return chip->data.has(piece.address) || chip->code.has(piece.address);
   };
@@ -343,7 +350,7 @@ Result<Bytes> build_app_image(ByteView elf_bytes, const AppBuildOptions& options
                                   [](const LoadPiece& piece) { return piece.name == description_section; });
   if (description != mapped.end()) std::rotate(mapped.begin(), description, description + 1);
 
-  ImageLayout image;
+  ImageLayout image{expected_bytes};
   for (const LoadPiece& piece : mapped) TRY(put_mapped(image, piece, ram, page, options.chip_id == esp32_chip_id));
   while (!ram.empty()) TRY(ram.put_some(image, SIZE_MAX));
   if (options.elf_sha256_at) TRY(image.put(*options.elf_sha256_at, sha256_of(elf_bytes)));
