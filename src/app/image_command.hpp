@@ -103,5 +103,6 @@ void add_partitions(CLI::App& image, const Finish&);
 void add_app(CLI::App& image, const Finish&);
 void add_fat(CLI::App& image, const Finish&);
 void add_nvs(CLI::App& image, const Finish&);
+void add_merge(CLI::App& image, const Finish&);  // `image merge` and `image split`
 
 }  // namespace espmint::app

@@ -16,6 +16,7 @@ void add_image_commands(CLI::App& espmint, std::function<void(int exit_code)> fi
   add_app(image, finish);
   add_fat(image, finish);
   add_nvs(image, finish);
+  add_merge(image, finish);
 }
 
 }  // namespace espmint::app
