@@ -12,6 +12,7 @@ import tempfile
 import unittest
 
 import cli_test as cli
+import side_by_side
 from cli_test import Boards, espmint
 
 WITH_RECIPES = ("esp32", "esp32s2", "esp32s3", "esp32c2", "esp32c3", "esp32c5", "esp32c6", "esp32c61", "esp32h2", "esp32p4")
@@ -125,6 +126,8 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     cli.PROGRAM = os.path.abspath(sys.argv.pop(1))
+    if len(sys.argv) == 1:
+        sys.exit(side_by_side.run(cli.PROGRAM))
     with tempfile.TemporaryDirectory(prefix="espmint-chips-") as work:
         cli.WORK = pathlib.Path(work)
         (cli.WORK / "home").mkdir()

@@ -23,6 +23,7 @@ import time
 import unittest
 
 import cli_test as cli
+import side_by_side
 from cli_test import CommandLineTest, Running, environment, espmint, tell
 
 BOARD_COUNT = 40
@@ -430,6 +431,8 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     cli.PROGRAM = os.path.abspath(sys.argv.pop(1))
+    if len(sys.argv) == 1:
+        sys.exit(side_by_side.run(cli.PROGRAM))
     with tempfile.TemporaryDirectory(prefix="espmint-desk-") as work:
         cli.WORK = pathlib.Path(work)
         sys.exit(not unittest.main(exit=False).result.wasSuccessful())
