@@ -216,7 +216,7 @@ LineSummary Bench::run(LineOptions line_options, Task<> hands, Duration limit) {
   }
   Station station{loop, *entropy_, *pool_, *pool_, *ledger_, *cloud_, listener, stubs_, plan, firmware, options, keys ? &*keys : nullptr, &images_.files};
   PortWatcher* watcher = line_options.ports.empty() ? ports_.get() : nullptr;
-  Line line{loop, station, *tapped_, watcher, listener, std::move(line_options)};
+  Line line{loop, station, opener ? *opener : *tapped_, watcher, listener, std::move(line_options)};
   line_ = &line;
   LineSummary summary;
   auto over = std::make_shared<bool>(false);

@@ -145,6 +145,7 @@ class Bench {
   std::function<void(const std::string& port, ByteView)> before_send;  // what is written to which port
   std::function<void(ByteSpan)> garble;  // bytes on their way to a board or from it
   WireTap* tap = nullptr;
+  PortOpener* opener = nullptr;  // instead of the tapped ports
   const LocalCa& ca() const { return *ca_; }
   const std::filesystem::path& folder() const { return folder_; }
 

@@ -30,6 +30,8 @@ import threading
 import time
 import unittest
 
+import side_by_side
+
 PROGRAM = None       # argv[1], made absolute
 WORK = None          # everything lies below it
 FIRMWARE = None      # an ESP-IDF build folder, 64 KiB app
@@ -1563,24 +1565,12 @@ def tearDownModule():
         BOARDS.close()
 
 
-def run_side_by_side():
-    """Every class in a process of its own: nearly all of the time is waiting."""
-    classes = [name for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, CommandLineTest) and kind is not CommandLineTest]
-    run = lambda name: subprocess.run([sys.executable, __file__, PROGRAM, name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    good = True
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        for name, done in zip(classes, pool.map(run, classes)):
-            print("== %s\n%s" % (name, done.stdout), flush=True)
-            good = good and done.returncode == 0
-    return good
-
-
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     PROGRAM = os.path.abspath(sys.argv.pop(1))
     if len(sys.argv) == 1:
-        sys.exit(not run_side_by_side())
+        sys.exit(side_by_side.run(PROGRAM))
     with tempfile.TemporaryDirectory(prefix="espmint-cli-") as work:
         WORK = pathlib.Path(work)
         sys.exit(not unittest.main(exit=False).result.wasSuccessful())

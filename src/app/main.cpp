@@ -260,10 +260,7 @@ class CommandLine {
                           "  espmint flash write 0x1000 bootloader.bin 0x8000 partition-table.bin 0x10000 app.bin\n");
     add_desk_options(write);
     write->add_option("parts", words_, "OFFSET FILE …")->required();
-    write->add_option("--flash-mode", write_.flash_mode, "The bootloader's header is made to say: qio, qout, dio, dout, or keep");
-    write->add_option("--flash-freq", write_.flash_frequency, "80m, 40m, 26m, 20m, … as the chip has them, or keep");
-    write->add_option("--flash-size", write_.flash_size, "detect, 4MB, …, or keep");
-    write->add_flag_callback("--detect-flash-size", [this] { write_.flash_size = "detect"; }, "The same as --flash-size detect");
+    add_header_options(write, "The bootloader's header is made to say: qio, qout, dio, dout, or keep");
     write->add_flag("--encrypt", write_.encrypt, "Encrypted by the chip's ROM with its own key");
     write->add_flag("--force", write_.force, "Also images that are for another chip or another revision of it");
     write->add_flag_callback("--no-skip", [this] { write_.skip_equal = false; }, "Send everything, also what is on the flash already by the board's MD5");
@@ -271,6 +268,7 @@ class CommandLine {
     auto* verify = command(*flash, "verify", "Compare files with the flash by the board's MD5", "  espmint flash verify 0x10000 app.bin\n");
     add_desk_options(verify);
     verify->add_option("parts", words_, "OFFSET FILE …")->required();
+    add_header_options(verify, "What the bootloader's header was made to say: qio, qout, dio, dout, or keep");
     on(verify, [this](const Settings& settings) { return with_parts(settings, false); });
     auto* read = command(*flash, "read", "Read a range into a file", "  espmint flash read 0 4MB whole.bin\n");
     add_desk_options(read);
@@ -283,11 +281,20 @@ class CommandLine {
     erase->add_option("offset", offset_, "Where, a multiple of 4096");
     erase->add_option("size", size_, "How much, a multiple of 4096");
     erase->add_flag("--all", whole_, "The whole flash");
+    erase->add_flag("--force", force_erase_, "Also on a locked board, where something that starts can be written again");
     on(erase, [this](const Settings& settings) {
       if (whole_ == !offset_.empty() || offset_.empty() != size_.empty())
         return report({Code::usage, Remedy::refuse, "say OFFSET and SIZE, or --all", {}, {}, {}}, all_.voice);
-      return flash_erase(desk(settings), offset_, size_);
+      return flash_erase(desk(settings), offset_, size_, force_erase_);
     });
+  }
+
+  void add_header_options(CLI::App* command, const std::string& mode_help) {
+    HeaderWords& header = write_.header;
+    command->add_option("--flash-mode", header.flash_mode, mode_help);
+    command->add_option("--flash-freq", header.flash_frequency, "80m, 40m, 26m, 20m, … as the chip has them, or keep");
+    command->add_option("--flash-size", header.flash_size, "detect, 4MB, …, or keep");
+    command->add_flag_callback("--detect-flash-size", [&header] { header.flash_size = "detect"; }, "The same as --flash-size detect");
   }
 
   Exit with_parts(const Settings& settings, bool write) {
@@ -295,7 +302,7 @@ class CommandLine {
       return report({Code::usage, Remedy::refuse, "files come as pairs: OFFSET FILE OFFSET FILE …", {}, {}, {}}, all_.voice);
     FlashParts parts;
     for (std::size_t i = 0; i < words_.size(); i += 2) parts.emplace_back(words_[i], words_[i + 1]);
-    return write ? flash_write(desk(settings), parts, write_) : flash_verify(desk(settings), parts);
+    return write ? flash_write(desk(settings), parts, write_) : flash_verify(desk(settings), parts, write_.header);
   }
 
   void add_monitor(CLI::App& board) {
@@ -471,7 +478,7 @@ class CommandLine {
   SimReadCommand simread_;
   std::string build_, out_, offset_, size_, file_, id_, name_, product_;
   std::vector<std::string> words_;
-  bool once_ = false, download_ = false, whole_ = false, failed_ = false, csv_ = false;
+  bool once_ = false, download_ = false, whole_ = false, force_erase_ = false, failed_ = false, csv_ = false;
   Exit exit_ = Exit::good;
 };
 

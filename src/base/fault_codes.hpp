@@ -46,6 +46,7 @@ enum class Code {
   usb_trouble,
   // talking to a board
   board_silent,
+  usb_hangs,
   board_not_in_download_mode,
   board_deaf,
   foreign_device,
@@ -125,6 +126,7 @@ inline constexpr std::array fault_codes{
     CodeSpec{Code::driver_missing, "driver-missing", Exit::port},
     CodeSpec{Code::usb_trouble, "usb-trouble", Exit::port},
     CodeSpec{Code::board_silent, "board-silent", Exit::port},
+    CodeSpec{Code::usb_hangs, "usb-hangs", Exit::port},
     CodeSpec{Code::board_not_in_download_mode, "board-not-in-download-mode", Exit::port},
     CodeSpec{Code::board_deaf, "board-deaf", Exit::port},
     CodeSpec{Code::foreign_device, "foreign-device", Exit::port},

@@ -10,6 +10,7 @@
 #include "io/returning_port.hpp"
 #include "recipe/checks.hpp"
 #include "rom/connect.hpp"
+#include "rom/diagnosis.hpp"
 
 namespace espmint {
 namespace {
@@ -514,27 +515,50 @@ void BoardRun::enter(Step next) {
   station_.observer.on_step(slot_, next);
 }
 
-Task<Result<void>> BoardRun::reconnect() {
-  // A lost connection is built up from the reset on; the stub is gone with it.
-  co_return co_await bring_up();
+/// The supply of a chip whose own USB hangs, off and on. Faults: `why`, with what hindered it.
+Task<Result<void>> BoardRun::repower(Fault why) {
+  auto powered = co_await port_.repower();
+  if (!powered) {
+    why.seen += "; " + describe(powered.error());
+    co_return fail(std::move(why));
+  }
+  station_.observer.on_note(slot_, fmt::format("{}; its hub has switched it off and on, trying again", why.what));
+  co_return ok();
 }
 
 Task<Result<void>> BoardRun::step(Step which, StepBody body) {
   enter(which);
+  bool connects_itself = which == Step::connect || which == Step::evidence || which == Step::hand_over;
+  bool connected = true;
+  int power_cuts = 0;
   for (int attempt = 1;; ++attempt) {
-    Result<void> end = co_await (this->*body)();
+    Result<void> end;
+    // A lost connection is built up from the reset on; the stub is gone with it.
+    bool reconnects = !std::exchange(connected, true);
+    if (reconnects) end = co_await bring_up();
+    bool failed_to_reconnect = !end;
+    if (end) end = co_await (this->*body)();
     if (end) co_return end;
     Fault fault = std::move(end.error());
     if (fault.where.step.empty()) fault.where.step = spec_of(which).name;
     const RetryRule* rule = retry_rule(which, fault.remedy);
     bool restarted = which == Step::hand_over && is_explained(fault);
     bool gone = (fault.code == Code::port_gone && !restarted) || station_.stopping;
-    if (!rule || attempt >= rule->attempts || gone) co_return fail(std::move(fault));
+    bool used_up = !rule || attempt >= rule->attempts || failed_to_reconnect;
+    if (used_up && !gone && station_.options.reset && may_hang(port_, fault)) {
+      fault = own_usb_hangs(fault);
+      rule = retry_rule(which, fault.remedy);
+      used_up = !rule || ++power_cuts >= rule->attempts;
+    }
+    if (used_up || gone) co_return fail(std::move(fault));
+    connected = connects_itself || fault.remedy == Remedy::retry;
+    if (fault.remedy == Remedy::repower) {
+      CO_TRY(co_await repower(std::move(fault)));
+      continue;
+    }
     station_.observer.on_note(slot_, fmt::format("{}; trying again", describe(fault)));
     if (fault.remedy == Remedy::reconnect || which == Step::connect) suspect_wire(which, fault);
     co_await station_.clock.sleep_for(rule->pause);
-    bool connects_itself = which == Step::connect || which == Step::evidence || which == Step::hand_over;
-    if (fault.remedy == Remedy::reconnect && !connects_itself) CO_TRY(co_await reconnect());
   }
 }
 

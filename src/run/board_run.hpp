@@ -104,7 +104,7 @@ class BoardRun {
   Task<Result<void>> step(Step, StepBody);
   Task<Result<void>> speed_up(Baud);
   void suspect_wire(Step, const Fault&);
-  Task<Result<void>> reconnect();
+  Task<Result<void>> repower(Fault why);
   Task<Result<BoardInfo>> connect_and_identify();
   // Boards that take their port along when they are reset (vanishing_port.cpp).
   Task<Result<void>> start_application(Baud);
