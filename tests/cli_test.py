@@ -810,7 +810,7 @@ class Recipes(CommandLineTest):
 
     def test_wrong_types_name_the_line(self):
         for text in ('[product]\nquota = "many"\n', "[product]\nquota = 0\n", "[product]\nquota = 1.5\n", "[product]\nquota = -1\n", "[product]\nname = 5\n",
-                     "product = 5\n", "[[product]]\n", "[image]\n", "image = []\n", "[[image]]\n[[image]]\n", "[[image]]\nfiles = 5\n",
+                     "product = 5\n", "[[product]]\n", "[image]\n", "image = []\n", "[[image]]\npartition = \"a\"\n[[image]]\npartition = \"a\"\n", "[[image]]\nfiles = 5\n",
                      "[[image]]\nfiles = { a = 1 }\n", '[identity]\nsave_private_key = "yes"\n', "[firmware]\npath = []\n", '[product]\nname = ""\n',
                      '[product]\nname = "../../etc"\n', '[identity]\nissuer = "aws"\n', '[cloud]\nkind = "aws"\n'):
             with self.subTest(text=text):

@@ -28,11 +28,11 @@ class ImagesTest(cli.CommandLineTest):
         self.addCleanup(boards.close)
         return boards.take()
 
-    def product(self, identity, recipe, **files):
+    def product(self, identity, recipe, *words, **files):
         """A folder with a recipe and the build that it is for."""
         folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
         size = ("--storage-size", "1M") if identity == "fat" else ()
-        self.assert_good(espmint("sim", "firmware", folder / "build", "--app-size", "64K", "--identity", identity, *size))
+        self.assert_good(espmint("sim", "firmware", folder / "build", "--app-size", "64K", "--identity", identity, *size, *words))
         (folder / "recipe.toml").write_text(recipe)
         for name, text in files.items():
             (folder / name.replace("__", ".")).write_bytes(text)
@@ -43,7 +43,7 @@ class ImagesTest(cli.CommandLineTest):
 
     def read_by_the_board(self, board, *words):
         outcome = espmint("sim", "read", board["flash_file"], "--json", *words)
-        self.assert_good(outcome)
+        self.assertIn(outcome.code, (0, 1), str(outcome))  # 1: a partition that nobody wrote does not mount
         return outcome.events
 
     def done(self, outcome):
@@ -68,8 +68,8 @@ class EveryFormat(ImagesTest):
 
     def test_of_nvs_is_encrypted_by_a_key_in_the_efuses(self):
         key = os.urandom(32)
-        folder = self.product("nvs", '[[image]]\nformat = "nvs"\npartition = "identity"\nencryption = "hmac"\nhmac_key = "hmac.bin"\n', hmac__bin=key)
-        board = self.board("--hmac-key", folder / "hmac.bin")
+        folder = self.product("nvs", '[[image]]\nformat = "nvs"\npartition = "identity"\nencryption = "hmac"\nhmac_key = "hmac.bin"\n', "--chip", "esp32s3", hmac__bin=key)
+        board = self.board("--chip", "esp32s3", "--hmac-key", folder / "hmac.bin")
         outcome = self.prepare_from(folder, board)
         self.assert_good(outcome)
         found = [event for event in self.read_by_the_board(board, "--hmac-key", folder / "hmac.bin") if event["event"] == "identity"][0]
@@ -105,13 +105,17 @@ by = "%s"
         self.assertEqual((entries["wifi/ssid"], entries["wifi/psk"]), (self.sha("lab"), self.sha("top secret")))
         plan = espmint("run", folder, "--dry-run", "--json")
         self.assert_good(plan)
-        self.assertEqual(plan.events[0]["images"][0]["format"], "nvs")
+        told = [event for event in plan.events if event["event"] == "plan"][0]
+        self.assertEqual([image["format"] for image in told["images"]], ["nvs"])
 
     def test_that_are_missing_refuse_the_board_before_a_byte_is_written(self):
         board = self.board()
         before = pathlib.Path(board["flash_file"]).read_bytes()
         folder = self.product("spiffs", self.RECIPE % "mac", values__csv=b"mac,ssid,psk\n000000000001,lab,x\n")
-        self.assert_fault(self.prepare_from(folder, board), 1, "values-missing", board["mac"])
+        outcome = self.prepare_from(folder, board)
+        self.assertEqual(outcome.code, 1, str(outcome))
+        self.assertEqual(self.done(outcome)["code"], "values-missing")
+        self.assertIn(board["mac"], self.done(outcome)["fault"])
         self.assertEqual(pathlib.Path(board["flash_file"]).read_bytes(), before)
 
     def test_are_joined_by_a_scanned_serial_number(self):

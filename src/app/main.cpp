@@ -424,6 +424,7 @@ class CommandLine {
     firmware->add_option("folder", simfw_.folder, "Where")->required();
     firmware->add_option("--chip", simfw_.chip, "esp32, esp32s2, …: every chip that is played");
     firmware->add_option("--app-size", simfw_.app_size, "1MB");
+    firmware->add_option("--storage-size", simfw_.storage_size, "Of the partition for the identity (64K)");
     firmware->add_option("--app", simfw_.app,
                          "What the board does: challenge, old3, old5, device-line, device-framed, forgetful, mute, "
                          "framed-forgetful, framed-other, framed-stranger");

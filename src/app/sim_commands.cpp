@@ -125,9 +125,12 @@ Exit sim_firmware(const SimFirmwareCommand& command) {
   sim::FirmwareOptions options;
   options.folder = command.folder;
   options.chip = command.chip;
-  auto size = parse_number(command.app_size);
-  if (!size) return report({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no size", command.app_size), {}, {}, "Write 1MB"}, command.voice);
-  options.app_bytes = *size;
+  for (auto [text, target] : {std::pair{&command.app_size, &options.app_bytes}, std::pair{&command.storage_size, &options.storage_bytes}}) {
+    if (text->empty()) continue;
+    auto size = parse_number(*text);
+    if (!size) return report({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no size", *text), {}, {}, "Write 1MB"}, command.voice);
+    *target = *size;
+  }
   options.app = command.app;
   options.identity = command.identity;
   options.seed = command.seed;

@@ -32,6 +32,7 @@ struct SimFirmwareCommand {
   std::string folder;
   std::string chip = "esp32";
   std::string app_size = "1MB";
+  std::string storage_size;  // of the partition for the identity; empty: the default
   std::string app = "challenge";
   std::string identity = "spiffs";
   std::uint64_t seed = 1;
