@@ -11,21 +11,21 @@ using Made = std::unique_ptr<AppFirmware>;
 using Table = std::vector<Partition>;
 
 template <const OldSketch& sketch>
-Made make_old(const Mac&, NorFlash flash, const Table& table) {
-  return std::make_unique<OldFirmware>(sketch, nvs_of(flash, table));
+Made make_old(const Hardware& on, const Table& table) {
+  return std::make_unique<OldFirmware>(sketch, nvs_of(on.flash, table));
 }
 template <device::Dialect dialect, DeviceFlaw flaw = DeviceFlaw::none>
-Made make_device(const Mac& mac, NorFlash flash, const Table& table) {
-  return std::make_unique<DeviceFirmware>(dialect, mac, nvs_of(flash, table), flaw);
+Made make_device(const Hardware& on, const Table& table) {
+  return std::make_unique<DeviceFirmware>(dialect, on.mac, nvs_of(on.flash, table), flaw);
 }
 
 template <DeviceFlaw flaw>
 constexpr auto make_framed = make_device<device::Dialect::framed, flaw>;
 
 constexpr std::array kinds{
-    AppKind{"challenge", "reads its identity from SPIFFS and signs challenges",
-            [](const Mac& mac, NorFlash flash, const Table& table) -> Made {
-              return std::make_unique<ChallengeFirmware>(mac, flash.view(), table);
+    AppKind{"challenge", "reads its identity from its flash and signs challenges",
+            [](const Hardware& on, const Table& table) -> Made {
+              return std::make_unique<ChallengeFirmware>(on.mac, on.flash.view(), table, on.hmac_key);
             }},
     AppKind{"old3", "takes a line of three fields, as a sketch in the field does", make_old<old3>},
     AppKind{"old5", "takes a line of five fields, as a sketch in the field does", make_old<old5>},
@@ -49,10 +49,10 @@ const AppKind* app_kind_named(std::string_view name) {
   return nullptr;
 }
 
-std::unique_ptr<AppFirmware> make_app_firmware(std::string_view name, const Mac& mac, NorFlash flash,
+std::unique_ptr<AppFirmware> make_app_firmware(std::string_view name, const Hardware& on,
                                                const std::vector<Partition>& table) {
   const AppKind* kind = app_kind_named(name);
-  return (kind ? *kind : kinds[0]).make(mac, flash, table);
+  return (kind ? *kind : kinds[0]).make(on, table);
 }
 
 }  // namespace espmint::sim

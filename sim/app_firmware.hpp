@@ -31,16 +31,22 @@ class AppFirmware {
   virtual Reaction tick(Time) { return {}; }
 };
 
+/// The chip that an application runs on.
+struct Hardware {
+  Mac mac;
+  NorFlash flash;
+  ByteView hmac_key{};  // in its eFuse, for encrypted NVS; empty: none
+};
+
 struct AppKind {
   std::string_view name, what;
-  std::unique_ptr<AppFirmware> (*make)(const Mac&, NorFlash, const std::vector<Partition>&);
+  std::unique_ptr<AppFirmware> (*make)(const Hardware&, const std::vector<Partition>&);
 };
 /// The first is what runs when nothing is said.
 std::span<const AppKind> all_app_kinds();
 const AppKind* app_kind_named(std::string_view name);
 
 /// The application of an image that names this kind.
-std::unique_ptr<AppFirmware> make_app_firmware(std::string_view kind, const Mac&, NorFlash,
-                                               const std::vector<Partition>&);
+std::unique_ptr<AppFirmware> make_app_firmware(std::string_view kind, const Hardware&, const std::vector<Partition>&);
 
 }  // namespace espmint::sim

@@ -16,6 +16,7 @@ Chip chip_of(const BoardOptions& options) {
   if (options.revision) chip.revision = *options.revision;
   chip.crystal_mhz = options.crystal_mhz;
   chip.security = options.security;
+  chip.security.hmac_key = chip.security.hmac_key || !options.hmac_key.empty();
   return chip;
 }
 const Preset* preset_or_first(std::string_view name) {

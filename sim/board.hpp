@@ -40,6 +40,7 @@ struct BoardOptions {
   std::optional<unsigned> revision{};
   std::uint32_t crystal_mhz = 0;  // 0: the usual one
   Security security{};
+  Bytes hmac_key{};  // burnt, 32 bytes, with the purpose HMAC_UP; empty: none
   Symptom symptom = Symptom::none;
 };
 

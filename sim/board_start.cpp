@@ -99,7 +99,7 @@ void Board::boot_from_flash(Time at, std::string_view cause) {
     stage_at_ = at + std::max(preset_->boot, usb_.used() ? native_loop_pause : loop_pause);
     return;
   }
-  app_ = make_app_firmware(result.app_kind, options_.mac, flash_, result.partitions);
+  app_ = make_app_firmware(result.app_kind, {options_.mac, flash_, options_.hmac_key}, result.partitions);
   stage_at_ = at + preset_->boot;
 }
 

@@ -2,23 +2,15 @@
 
 #include <fmt/format.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rsa.h>
 
-#include "sim/spiffs_view.hpp"
+#include "sim/identity_source.hpp"
 
 namespace espmint::sim {
 namespace {
 
 constexpr std::string_view challenge_word = "espmint-challenge ";
 constexpr std::size_t nonce_bytes = 16, longest_line = 256;
-
-std::shared_ptr<EVP_PKEY> parse_key(ByteView pem) {
-  BIO* bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
-  std::shared_ptr<EVP_PKEY> key{PEM_read_bio_PrivateKey(bio, nullptr, nullptr, nullptr), EVP_PKEY_free};
-  BIO_free(bio);
-  return key;
-}
 
 Bytes sign(EVP_PKEY* key, ByteView message) {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context{EVP_MD_CTX_new(), EVP_MD_CTX_free};
@@ -46,26 +38,40 @@ std::string base64(ByteView bytes) {
 
 }  // namespace
 
-ChallengeFirmware::ChallengeFirmware(const Mac& mac, ByteView flash, const std::vector<Partition>& table) : mac_(mac) {
-  greeting_ = "\x1b[0;32mI (312) app: started\x1b[0m\r\n";
-  for (const Partition& row : table) {
-    if (row.type != 1 || row.subtype != 0x82) continue;
-    std::optional<std::vector<SpiffsFile>> files = read_spiffs(flash.subspan(row.at, row.size));
-    if (!files) {
-      greeting_ += fmt::format(
-          "\x1b[0;31mE (324) SPIFFS: mount failed, -10025\x1b[0m\r\n"
-          "\x1b[0;31mE (325) app: no file system in {}\x1b[0m\r\n",
-          row.label);
-      continue;
+ChallengeFirmware::ChallengeFirmware(const Mac& mac, ByteView flash, const std::vector<Partition>& table,
+                                     ByteView hmac_key)
+    : mac_(mac) {
+  log('I', 312, "app: started");
+  std::vector<Mounted> storages = mount_all(flash, table, hmac_key);
+  bool wants_identity = false;
+  for (const Mounted& storage : storages) {
+    bool is_nvs = storage.kind == "nvs" || storage.kind == "encrypted nvs";
+    bool is_blank = storage.kind == "nvs" && storage.files.empty() && storage.fault.empty();
+    if (storage.kind == "nvs keys" || is_blank) continue;
+    wants_identity = wants_identity || !is_nvs;
+    if (!storage.fault.empty()) {
+      log('E', 324, fmt::format("{}: mount failed: {}", storage.kind, storage.fault));
+      log('E', 325, fmt::format("app: no {} in {}", is_nvs ? "entries" : "file system", storage.partition.label));
+    } else {
+      log('I', 331,
+          fmt::format("app: mounted {} ({}), {} {}", storage.partition.label, storage.kind, storage.files.size(),
+                      is_nvs ? "entries" : "files"));
     }
-    for (const SpiffsFile& file : *files) {
-      std::string_view text = as_text(file.content);
-      bool names_a_key = file.name.ends_with(".key");
-      if (!key_ && (names_a_key || text.find("PRIVATE KEY-----") != text.npos)) key_ = parse_key(file.content);
-    }
-    greeting_ += fmt::format("\x1b[0;32mI (331) app: {} files in {}, {}\x1b[0m\r\n", files->size(), row.label,
-                             key_ ? "identity found" : "no identity");
   }
+  std::optional<FoundIdentity> found = find_identity(storages);
+  if (found) {
+    key_ = found->key;
+    log('I', 338, fmt::format("app: identity found in {}", found->from));
+    if (found->certificate && !found->belongs_together) log('W', 339, "app: the certificate is of another key");
+  } else if (wants_identity) {
+    log('I', 338, "app: no identity");
+  }
+}
+
+/// As ESP-IDF prints it: coloured by level.
+void ChallengeFirmware::log(char level, int milliseconds_up, std::string_view text) {
+  std::string_view colour = level == 'E' ? "31" : level == 'W' ? "33" : "32";
+  greeting_ += fmt::format("\x1b[0;{}m{} ({}) {}\x1b[0m\r\n", colour, level, milliseconds_up, text);
 }
 
 Reaction ChallengeFirmware::start(Time) { return {.says = to_bytes(greeting_)}; }

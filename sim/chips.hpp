@@ -73,7 +73,10 @@ struct ChipRow {
 /// What of a chip's security is burnt.
 struct Security {
   bool secure_boot = false, flash_encryption = false, secure_download = false;
+  bool hmac_key = false;  // one with the purpose HMAC_UP, which nothing outside the chip can read
 };
+
+inline constexpr std::size_t hmac_key_bytes = 32;
 
 /// One chip: its kind and what its maker and its owner have burnt.
 struct Chip {

@@ -25,6 +25,7 @@ const Mac test_mac{{0x24, 0x0a, 0xc4, 0x12, 0x34, 0x56}};
 /// Facts of each chip as a host relies on them, written once more and by hand. Sources: esptool documentation
 /// (bootloader offsets, chips with GET_SECURITY_INFO), ESP-IDF esp_chip_model / image chip ids, soc headers.
 struct Expected {
+  friend void PrintTo(const Expected& of, std::ostream* out) { *out << of.chip; }
   std::string_view chip;
   unsigned image_chip_id;
   std::uint32_t bootloader;

@@ -139,8 +139,8 @@ constexpr std::array efuse_layouts{
                 .key_purpose = {0, 88, 4}},
 };
 
-constexpr std::uint8_t purpose_digest0 = 9, purpose_xts_aes_128 = 4;
-constexpr unsigned keys = 6;
+constexpr std::uint8_t purpose_digest0 = 9, purpose_xts_aes_128 = 4, purpose_hmac_up = 8;
+constexpr unsigned key_count = 6;
 
 const EfuseLayout* efuse_layout_of(const ChipRow& chip) {
   for (const EfuseLayout& row : efuse_layouts)
@@ -157,12 +157,13 @@ void burn(Words& words, const EfuseLayout& layout, EfuseField field, std::uint64
   }
 }
 
-std::array<std::uint8_t, keys> purposes_of(const Chip& chip) {
-  std::array<std::uint8_t, keys> purposes{};
+std::array<std::uint8_t, key_count> purposes_of(const Chip& chip) {
+  std::array<std::uint8_t, key_count> purposes{};
   const EfuseLayout* layout = efuse_layout_of(chip.row());
   if (!layout || layout->key_purpose.bits == 0) return purposes;
   if (chip.security.secure_boot) purposes[0] = purpose_digest0;
   if (chip.security.flash_encryption) purposes[1] = purpose_xts_aes_128;
+  if (chip.security.hmac_key) purposes[2] = purpose_hmac_up;
   return purposes;
 }
 
@@ -216,7 +217,8 @@ bool can_have_revision(const ChipRow& chip, unsigned revision) {
 Security possible_security(const ChipRow& chip) {
   const EfuseLayout* layout = efuse_layout_of(chip);
   if (!layout) return {};
-  return {layout->secure_boot.bits != 0, layout->flash_encryption.bits != 0, layout->secure_download.bits != 0};
+  return {layout->secure_boot.bits != 0, layout->flash_encryption.bits != 0, layout->secure_download.bits != 0,
+          layout->key_purpose.bits != 0};
 }
 
 Words burnt_registers(const Chip& chip, const Mac& mac, std::uint64_t flash_bytes, std::uint64_t unique) {

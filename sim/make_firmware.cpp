@@ -177,6 +177,7 @@ struct TableRow {
   std::string_view label, type_name, subtype_name;
   std::uint8_t type, subtype;
   std::uint32_t at, bytes;
+  bool encrypted = false;  // where the flash is
 };
 
 /// Source: ESP-IDF, Partition Tables. Rows of 32 bytes, an MD5 row, blank to 0xc00.
@@ -189,7 +190,7 @@ Bytes make_table(const std::vector<TableRow>& rows) {
     put_u32(out, row.at);
     put_u32(out, row.bytes);
     append(out, text_field(row.label, 16));
-    put_u32(out, 0);
+    put_u32(out, row.encrypted ? 1 : 0);
   }
   Bytes sum = digest(EVP_md5(), out);
   put_u16(out, 0xebeb);
@@ -197,6 +198,35 @@ Bytes make_table(const std::vector<TableRow>& rows) {
   append(out, sum);
   out.resize(0xc00, 0xff);
   return out;
+}
+
+using Setting = std::pair<std::string_view, Json>;
+
+/// The partition for the identity, and what menuconfig says of its driver. Source: ESP-IDF and esp_littlefs, Kconfig.
+struct IdentityKind {
+  std::string_view name, label, subtype_name;
+  std::uint8_t subtype;
+  bool has_keys = false;
+};
+constexpr std::array identity_kinds{
+    IdentityKind{"spiffs", "storage", "spiffs", 0x82},
+    IdentityKind{"littlefs", "storage", "littlefs", 0x83},
+    IdentityKind{"fat", "storage", "fat", 0x81},
+    IdentityKind{"nvs", "identity", "nvs", 0x02},
+    IdentityKind{"nvs-encrypted", "identity", "nvs", 0x02, true},
+};
+constexpr std::uint32_t keys_bytes = 4096;
+
+std::vector<Setting> settings_of(const IdentityKind& kind) {
+  if (kind.name == "littlefs")
+    return {{"LITTLEFS_PAGE_SIZE", 256},    {"LITTLEFS_OBJ_NAME_LEN", 64}, {"LITTLEFS_READ_SIZE", 128},
+            {"LITTLEFS_WRITE_SIZE", 128},   {"LITTLEFS_CACHE_SIZE", 512},  {"LITTLEFS_LOOKAHEAD_SIZE", 128},
+            {"LITTLEFS_BLOCK_CYCLES", 512}, {"LITTLEFS_USE_MTIME", true}};
+  if (kind.name == "fat")
+    return {{"FATFS_LFN_HEAP", true},    {"FATFS_MAX_LFN", 255},        {"FATFS_CODEPAGE", 437},
+            {"FATFS_SECTOR_4096", true}, {"WL_SECTOR_SIZE_4096", true}, {"WL_SECTOR_SIZE", 4096}};
+  if (kind.has_keys) return {{"NVS_ENCRYPTION", true}, {"NVS_SEC_KEY_PROTECT_USING_FLASH_ENC", true}};
+  return {};
 }
 
 std::string flash_size_name(ByteCount bytes) { return fmt::format("{}MB", bytes >> 20); }
@@ -238,6 +268,15 @@ Result<void> write_text(const std::filesystem::path& path, ByteView bytes) {
 
 }  // namespace
 
+std::span<const std::string_view> all_identity_kinds() {
+  static constexpr std::array names = [] {
+    std::array<std::string_view, identity_kinds.size()> out{};
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = identity_kinds[i].name;
+    return out;
+  }();
+  return names;
+}
+
 Result<Firmware> make_firmware(const FirmwareOptions& options) {
   const ChipRow* chip = chip_row_named(options.chip);
   const Layout* layout = nullptr;
@@ -253,13 +292,22 @@ Result<Firmware> make_firmware(const FirmwareOptions& options) {
     for (const AppKind& kind : all_app_kinds()) names += (names.empty() ? "" : ", ") + std::string{kind.name};
     return fail(refused("no virtual board runs \"" + options.app + "\"", "one of " + names));
   }
+  const IdentityKind* identity = nullptr;
+  for (const IdentityKind& kind : identity_kinds)
+    if (kind.name == options.identity) identity = &kind;
+  if (!identity) {
+    std::string names;
+    for (std::string_view name : all_identity_kinds()) names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
+    return fail(refused("no virtual board keeps its identity in \"" + options.identity + "\"", "one of " + names));
+  }
   if (options.app_bytes < 4_KiB || options.bootloader_bytes < 1_KiB || options.bootloader_bytes > 28_KiB)
     return fail(refused("an image of that size cannot be made", "an app from 4 KB, a bootloader from 1 to 28 KB"));
   bool is_mappable = options.app_bytes - options.app_bytes / 6 <= chip->map_code.end - layout->irom &&
                      options.app_bytes / 6 <= chip->map_data.end - layout->drom;
   if (!is_mappable) return fail(refused("an " + options.chip + " cannot map that much", "a smaller app"));
   std::uint64_t factory = std::max<std::uint64_t>(1_MiB, (options.app_bytes + 0xffff) & ~std::uint64_t{0xffff});
-  if (options.storage_bytes % 4096 != 0 || 0x10000 + factory + options.storage_bytes > options.flash_size)
+  if (options.storage_bytes % 4096 != 0 ||
+      0x10000 + factory + options.storage_bytes + (identity->has_keys ? keys_bytes : 0) > options.flash_size)
     return fail(refused("the partitions do not fit a flash of " + show_bytes(options.flash_size), "a smaller app"));
   bool whole = options.flash_size >= 1_MiB && std::has_single_bit(options.flash_size);
   if (!whole) return fail(refused("no flash chip has " + show_bytes(options.flash_size), "1 MB, 2 MB, 4 MB, …"));
@@ -268,22 +316,26 @@ Result<Firmware> make_firmware(const FirmwareOptions& options) {
   made.bootloader_at = chip->bootloader_offset;
   made.storage_at = static_cast<std::uint32_t>(made.app_at + factory);
   made.storage_bytes = static_cast<std::uint32_t>(options.storage_bytes);
-  const std::vector<TableRow> rows{
+  std::vector<TableRow> rows{
       {"nvs", "data", "nvs", 1, 2, 0x9000, 0x6000},
       {"phy_init", "data", "phy", 1, 1, 0xf000, 0x1000},
       {"factory", "app", "factory", 0, 0, made.app_at, static_cast<std::uint32_t>(factory)},
-      {"storage", "data", "spiffs", 1, 0x82, made.storage_at, made.storage_bytes},
+      {identity->label, "data", identity->subtype_name, 1, identity->subtype, made.storage_at, made.storage_bytes},
   };
+  if (identity->has_keys) {
+    made.keys_at = made.storage_at + made.storage_bytes;
+    rows.push_back({"nvs_keys", "data", "nvs_keys", 1, 4, made.keys_at, keys_bytes, true});
+  }
   made.table_csv = "# Name, Type, SubType, Offset, Size, Flags\n";
   for (const TableRow& row : rows)
-    made.table_csv +=
-        fmt::format("{},{},{},0x{:x},0x{:x},\n", row.label, row.type_name, row.subtype_name, row.at, row.bytes);
+    made.table_csv += fmt::format("{},{},{},0x{:x},0x{:x},{}\n", row.label, row.type_name, row.subtype_name, row.at,
+                                  row.bytes, row.encrypted ? "encrypted" : "");
   made.partition_table = make_table(rows);
   made.bootloader = make_bootloader(options, *chip, *layout);
   made.app = make_app(options, *chip, *layout);
   made.flasher_args = make_flasher_args(options, *chip, *layout);
 
-  const std::array<std::pair<std::string_view, Json>, 11> settings{{
+  std::vector<Setting> settings{
       {"SPIFFS_MAX_PARTITIONS", 3},
       {"SPIFFS_PAGE_CHECK", true},
       {"SPIFFS_GC_MAX_RUNS", 10},
@@ -295,7 +347,8 @@ Result<Firmware> make_firmware(const FirmwareOptions& options) {
       {"SPIFFS_USE_MTIME", true},
       {"IDF_TARGET", options.chip},
       {"ESPTOOLPY_FLASHSIZE", flash_size_name(options.flash_size)},
-  }};
+  };
+  for (Setting& setting : settings_of(*identity)) settings.push_back(std::move(setting));
   Json json;
   made.sdkconfig_header = "/*\n * Automatically generated file. DO NOT EDIT.\n */\n#pragma once\n";
   for (const auto& [name, value] : settings) {

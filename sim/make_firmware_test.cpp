@@ -4,6 +4,7 @@
 #include <zlib.h>
 
 #include <filesystem>
+#include <map>
 
 #include "sim/boot.hpp"
 
@@ -51,6 +52,25 @@ TEST(MakeFirmware, BootsOnEveryChipAndSize) {
       EXPECT_EQ(result.partitions.size(), 4u);
     }
   }
+}
+
+TEST(MakeFirmware, HasAPartitionForEachKindOfIdentity) {
+  const std::map<std::string_view, std::string_view> rows{{"spiffs", "storage,data,spiffs,0x110000,0x10000,\n"},
+                                                          {"littlefs", "storage,data,littlefs,0x110000,0x10000,\n"},
+                                                          {"fat", "storage,data,fat,0x110000,0x10000,\n"},
+                                                          {"nvs", "identity,data,nvs,0x110000,0x10000,\n"},
+                                                          {"nvs-encrypted", "nvs_keys,data,nvs_keys,0x120000,0x1000,encrypted\n"}};
+  for (std::string_view kind : all_identity_kinds()) {
+    Result<Firmware> firmware = make_firmware({.app_bytes = 64_KiB, .identity = std::string{kind}});
+    ASSERT_TRUE(firmware) << kind;
+    EXPECT_TRUE(firmware->table_csv.ends_with(rows.at(kind))) << firmware->table_csv;
+    EXPECT_EQ(firmware->keys_at, kind == "nvs-encrypted" ? 0x120000u : 0u);
+    EXPECT_EQ(firmware->app, make_firmware({.app_bytes = 64_KiB})->app) << kind;
+    Boot result = boot(*chip_row_named("esp32"), flash_with(*firmware));
+    EXPECT_TRUE(result.running) << kind << "\n" << result.log;
+    EXPECT_EQ(result.partitions[3].at, firmware->storage_at);
+  }
+  EXPECT_FALSE(make_firmware({.identity = "paper"}));
 }
 
 TEST(MakeFirmware, RefusesWhatCannotBe) {

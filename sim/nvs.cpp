@@ -3,6 +3,8 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 namespace espmint::sim {
 namespace {
@@ -13,9 +15,19 @@ constexpr std::uint32_t blank_page = 0xffff'ffff, active_page = 0xffff'fffe, ful
 constexpr std::uint8_t version_2 = 0xfe;
 constexpr std::uint32_t bitmap_at = 32, entries_at = 64;
 constexpr unsigned state_empty = 3, state_written = 2, state_erased = 0;
-constexpr std::uint8_t type_u8 = 0x01, type_string = 0x21, no_chunk = 0xff;
+constexpr std::uint8_t type_u8 = 0x01, type_string = 0x21, type_whole_blob = 0x41, type_chunk = 0x42, type_blob = 0x48,
+                       no_chunk = 0xff;
 constexpr std::size_t key_at = 8, key_bytes = 16, value_at = 24;
 constexpr std::uint8_t last_space = 254;
+
+struct Integer {
+  std::uint8_t type;
+  std::size_t bytes;
+  std::string_view name;
+};
+constexpr std::array integers{Integer{0x01, 1, "u8"},  Integer{0x11, 1, "i8"},  Integer{0x02, 2, "u16"},
+                              Integer{0x12, 2, "i16"}, Integer{0x04, 4, "u32"}, Integer{0x14, 4, "i32"},
+                              Integer{0x08, 8, "u64"}, Integer{0x18, 8, "i64"}};
 
 std::uint32_t crc_of(ByteView bytes) {
   return static_cast<std::uint32_t>(crc32(0xffff'ffff, bytes.data(), static_cast<uInt>(bytes.size())));
@@ -143,12 +155,90 @@ std::optional<std::string> Nvs::get_string(std::string_view name_space, std::str
   if (!space) return std::nullopt;
   std::optional<Place> place = find(*space, type_string, key);
   if (!place) return std::nullopt;
-  ByteView entry = flash_.view().subspan(address(*place), place->span * entry_bytes);
+  std::optional<Bytes> data = data_of(*place);
+  if (!data || data->empty() || data->back() != 0) return std::nullopt;
+  return std::string{as_text(ByteView{*data}.first(data->size() - 1))};
+}
+
+ByteView Nvs::entry_at(const Place& place) const {
+  return flash_.view().subspan(address(place), place.span * entry_bytes);
+}
+
+std::optional<Bytes> Nvs::data_of(const Place& place) const {
+  ByteView entry = entry_at(place);
   std::size_t size = get_u16(entry, value_at);
-  if (size == 0 || size > entry.size() - entry_bytes) return std::nullopt;
+  if (size > entry.size() - entry_bytes) return std::nullopt;
   ByteView data = entry.subspan(entry_bytes, size);
-  if (crc_of(data) != get_u32(entry, value_at + 4) || data.back() != 0) return std::nullopt;
-  return std::string{as_text(data.first(size - 1))};
+  if (crc_of(data) != get_u32(entry, value_at + 4)) return std::nullopt;
+  return Bytes{data.begin(), data.end()};
+}
+
+bool Nvs::is_unreadable() const {
+  bool has_written = false;
+  for (std::uint32_t page : used_pages()) {
+    if (!items(page).empty()) return false;
+    for (std::uint32_t entry = 0; entry < entries; ++entry)
+      has_written = has_written || entry_state(page, entry) == state_written;
+  }
+  return has_written;
+}
+
+std::vector<StoredFile> Nvs::all() const {
+  using Name = std::tuple<std::uint8_t, std::uint8_t, std::string, std::uint8_t>;  // namespace, type, key, chunk
+  std::map<Name, Place> newest;
+  std::vector<Name> order;
+  std::map<std::uint8_t, std::string> spaces;
+  for (std::uint32_t page : used_pages()) {
+    for (const Place& place : items(page)) {
+      ByteView entry = entry_at(place);
+      if (entry[0] == 0) {
+        if (entry[1] == type_u8) spaces[entry[value_at]] = key_of(entry);
+        continue;
+      }
+      Name name{entry[0], entry[1], key_of(entry), entry[1] == type_chunk ? entry[3] : no_chunk};
+      if (newest.insert_or_assign(name, place).second) order.push_back(name);
+    }
+  }
+  // The index says how long the blob is and which chunks make it.
+  auto blob_of = [&](const Name& name, ByteView index) -> std::optional<Bytes> {
+    Bytes whole;
+    for (unsigned i = 0; i < index[value_at + 4]; ++i) {
+      auto chunk = static_cast<std::uint8_t>(index[value_at + 5] + i);
+      auto found = newest.find(Name{std::get<0>(name), type_chunk, std::get<2>(name), chunk});
+      std::optional<Bytes> part = found == newest.end() ? std::nullopt : data_of(found->second);
+      if (!part) return std::nullopt;
+      append(whole, *part);
+    }
+    return whole.size() == get_u32(index, value_at) ? std::optional{whole} : std::nullopt;
+  };
+
+  std::vector<StoredFile> out;
+  for (const Name& name : order) {
+    auto space = spaces.find(std::get<0>(name));
+    if (space == spaces.end()) continue;
+    const Place& place = newest.at(name);
+    ByteView entry = entry_at(place);
+    std::optional<Bytes> value;
+    std::string_view type = "blob";
+    if (entry[1] == type_string) {
+      type = "string";
+      value = data_of(place);
+      if (value && (value->empty() || value->back() != 0)) continue;
+      if (value) value->pop_back();
+    } else if (entry[1] == type_whole_blob) {
+      value = data_of(place);
+    } else if (entry[1] == type_blob) {
+      value = blob_of(name, entry);
+    }
+    for (const Integer& row : integers) {
+      if (row.type != entry[1]) continue;
+      type = row.name;
+      ByteView field = entry.subspan(value_at, row.bytes);
+      value.emplace(field.begin(), field.end());
+    }
+    if (value) out.push_back({space->second + "/" + std::get<2>(name), std::move(*value), type});
+  }
+  return out;
 }
 
 bool Nvs::set_u8(std::string_view name_space, std::string_view key, std::uint8_t value) {

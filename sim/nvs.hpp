@@ -1,9 +1,11 @@
 // sim/nvs.hpp: the virtual board's own NVS library: reads and writes the partition as the firmware's would, on NOR
-// flash, entry after entry. Strings and u8; other entries are stepped over and kept.
+// flash, entry after entry. Writes strings and u8; reads every type, and keeps what it does not write.
 //   Nvs nvs{flash, 0x9000, 0x6000};
 //   nvs.set_string("provision", "key1", "…");
 //   nvs.get_u8("provision", "done")          // 1, or nothing
-// Shares nothing with the station's builder. Source: ESP-IDF Programming Guide, NVS Library, Internals; version 2.
+//   nvs.all()                                // every value, of every namespace
+// Encrypted partitions: sim/nvs_keys.hpp. Shares nothing with the station's builder. Source: ESP-IDF Programming Guide,
+// NVS Library, Internals; reads versions 1 and 2, writes version 2.
 #pragma once
 
 #include <array>
@@ -12,6 +14,7 @@
 #include <vector>
 
 #include "sim/nor_flash.hpp"
+#include "sim/stored_file.hpp"
 
 namespace espmint::sim {
 
@@ -29,6 +32,14 @@ class Nvs {
   bool set_u8(std::string_view name_space, std::string_view key, std::uint8_t value);
   bool set_string(std::string_view name_space, std::string_view key, std::string_view value);
 
+  /// The newest value of each name, as they lie: integers little-endian, strings without their NUL, blobs put together.
+  /// What lacks a part, or has a wrong checksum, is left out.
+  [[nodiscard]] std::vector<StoredFile> all() const;
+  /// Pages in use that hold entries, but not one whose checksum is right: encrypted, or with another key.
+  [[nodiscard]] bool is_unreadable() const;
+  /// Without one the library does not start, unless the partition is too small to be written: below 3 pages.
+  [[nodiscard]] bool has_free_page() const { return pages_ < 3 || used_pages().size() < pages_; }
+
  private:
   struct Place {
     std::uint32_t page, entry, span;
@@ -45,6 +56,9 @@ class Nvs {
   /// Written entries whose own checksum is right, in order.
   [[nodiscard]] std::vector<Place> items(std::uint32_t page) const;
   [[nodiscard]] std::vector<std::uint32_t> used_pages() const;  // oldest first
+  /// What lies behind an entry of variable length; nothing when its checksum is wrong.
+  [[nodiscard]] std::optional<Bytes> data_of(const Place&) const;
+  [[nodiscard]] ByteView entry_at(const Place&) const;
   [[nodiscard]] std::optional<Place> find(std::uint8_t space, std::uint8_t type, std::string_view key) const;
   [[nodiscard]] std::optional<std::uint8_t> find_space(std::string_view name) const;
   std::optional<std::uint8_t> make_space(std::string_view name);

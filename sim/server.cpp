@@ -35,8 +35,11 @@ Result<void> check(const ServerOptions& options) {
   const Security& wanted = options.security;
   for (auto [has, can, what] : {std::tuple{wanted.secure_boot, possible.secure_boot, "secure boot"},
                                 {wanted.flash_encryption, possible.flash_encryption, "flash encryption"},
-                                {wanted.secure_download, possible.secure_download, "secure download mode"}})
+                                {wanted.secure_download, possible.secure_download, "secure download mode"},
+                                {!options.hmac_key.empty(), possible.hmac_key, "key for HMAC"}})
     if (has && !can) return refuse(fmt::format("the {} knows no {}", chip->name, what), "another chip, or without");
+  if (!options.hmac_key.empty() && options.hmac_key.size() != hmac_key_bytes)
+    return refuse(fmt::format("an HMAC key has 32 B, this one {}", options.hmac_key.size()), "32 random bytes");
   if (!preset_named(options.preset)) {
     std::string known;
     for (const Preset& row : presets) known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
@@ -106,6 +109,7 @@ Result<std::unique_ptr<BoardServer>> BoardServer::start(asio::io_context& contex
     about.revision = options.revision;
     about.crystal_mhz = options.crystal_mhz;
     about.security = options.security;
+    about.hmac_key = options.hmac_key;
     about.symptom = symptom_named(options.symptom).value_or(Symptom::none);
     std::uint64_t spread = options.rtc_spread_per_mille;
     about.rtc_per_mille = static_cast<int>(Dice{seed}.below(2 * spread + 1)) - static_cast<int>(spread);

@@ -42,6 +42,7 @@ struct ServerOptions {
   std::optional<unsigned> revision{};
   std::uint32_t crystal_mhz = 0;
   Security security{};
+  Bytes hmac_key{};
   std::string symptom{};  // a name of sim/symptoms.hpp; empty: healthy boards
 };
 

@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "base/bytes.hpp"
+#include "sim/stored_file.hpp"
 
 namespace espmint::sim {
 
@@ -15,10 +15,7 @@ struct SpiffsShape {
   bool magic = true, magic_has_length = true;
 };
 
-struct SpiffsFile {
-  std::string name;
-  Bytes content;
-};
+using SpiffsFile = StoredFile;
 
 /// The files of a partition; nothing when it would not mount or a file's index leads astray.
 std::optional<std::vector<SpiffsFile>> read_spiffs(ByteView partition, const SpiffsShape& = {});

@@ -51,20 +51,29 @@ class TappedPort final : public Port {
 
 constexpr std::uint32_t workshop_flash = 2 * 1024 * 1024;
 
-Plan lean_plan(const std::string& app, ByteCount app_bytes = 32_KiB, const PlanOptions& with = {}) {
+Plan lean_plan(const std::string& app, ByteCount app_bytes = 32_KiB, PlanOptions with = {}, const BenchImages& images = {}) {
   sim::FirmwareOptions options;
   options.app_bytes = app_bytes;
   options.bootloader_bytes = std::min(app_bytes / 4, 26_KiB);
-  options.storage_bytes = 16 * 1024;
+  options.storage_bytes = images.storage_bytes;
   if (!app.empty()) options.app = app;
+  options.identity = images.identity;
   auto firmware = sim::make_firmware(options);
   MemoryFolder folder;
   folder.put("firmware.bin", firmware->app).put("bootloader.bin", firmware->bootloader).put("partitions.bin", firmware->partition_table);
   auto set = find_firmware(folder, "firmware.bin");
   Recipe recipe = default_recipe();
+  if (!images.recipe.empty()) {
+    auto parsed = parse_recipe(images.recipe, "recipe.toml");
+    if (!parsed) throw std::runtime_error(describe(parsed.error()));
+    recipe = std::move(*parsed);
+  }
   recipe.product = "thermostat";
-  if (!app.empty()) recipe.keys.emplace();
-  return *make_plan(recipe, std::move(*set), with);
+  if (!app.empty() && !recipe.keys) recipe.keys.emplace();
+  with.folder = &images.files;
+  auto plan = make_plan(recipe, std::move(*set), with);
+  if (!plan) throw std::runtime_error(describe(plan.error()));
+  return std::move(*plan);
 }
 
 /// The stub is data that set-up fetches; without it the ROM's own path is tested.
@@ -138,8 +147,8 @@ Workshop::~Workshop() {
   fs::remove_all(folder, ignored);
 }
 
-Bench::Bench(Seed seed, fs::path keep, const BenchKeys& keys, Workshop* workshop)
-    : plan(workshop ? workshop->plan : lean_plan(keys.app)), folder_(std::move(keep)), workshop_(workshop), seed_(seed.number) {
+Bench::Bench(Seed seed, fs::path keep, const BenchKeys& keys, Workshop* workshop, BenchImages images)
+    : plan(workshop ? workshop->plan : lean_plan(keys.app, 32_KiB, {}, images)), images_(std::move(images)), folder_(std::move(keep)), workshop_(workshop), seed_(seed.number) {
   if (folder_.empty()) {
     std::string name = fs::temp_directory_path() / "espmint-bench-XXXXXX";
     folder_ = mkdtemp(name.data());
@@ -205,9 +214,9 @@ LineSummary Bench::run(LineOptions line_options, Task<> hands, Duration limit) {
     if (!opened) throw std::runtime_error(describe(opened.error()));
     keys.emplace(std::move(*opened));
   }
-  Station station{loop, *entropy_, *pool_, *pool_, *ledger_, *cloud_, listener, stubs_, plan, firmware, options, keys ? &*keys : nullptr};
+  Station station{loop, *entropy_, *pool_, *pool_, *ledger_, *cloud_, listener, stubs_, plan, firmware, options, keys ? &*keys : nullptr, &images_.files};
   PortWatcher* watcher = line_options.ports.empty() ? ports_.get() : nullptr;
-  Line line{loop, station, *tapped_, watcher, listener, std::move(line_options)};
+  Line line{loop, station, opener ? *opener : *tapped_, watcher, listener, std::move(line_options)};
   line_ = &line;
   LineSummary summary;
   auto over = std::make_shared<bool>(false);
@@ -228,7 +237,7 @@ Result<DeviceRecord> Bench::device(const std::string& slot) {
 bool Bench::boots_as_itself(const std::string& slot) {
   auto record = device(slot);
   if (!record || !record->certificate) return false;
-  const FlashRange& range = plan.identity->partition.range;
+  const FlashRange& range = plan.images.front().partition.range;
   return md5_of(ByteView{flash(slot)}.subspan(range.at.bytes, range.size)) == record->certificate->image_md5;
 }
 

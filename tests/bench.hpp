@@ -20,6 +20,7 @@
 #include "ledger/ledger.hpp"
 #include "line/line.hpp"
 #include "recipe/make_plan.hpp"
+#include "recipe/memory_folder.hpp"
 #include "sim/virtual_port.hpp"
 
 namespace espmint {
@@ -80,6 +81,14 @@ struct BenchKeys {
   Handshake handshake = Handshake::line;
 };
 
+/// For lines whose boards get other images than a SPIFFS.
+struct BenchImages {
+  std::string identity = "spiffs";  // a kind of sim/make_firmware.hpp: what the partition "storage" is
+  ByteCount storage_bytes = 16 * 1024;
+  std::string recipe;               // as in recipe.toml; empty: none
+  MemoryFolder files{};             // beside it
+};
+
 /// What is the same for thousands of benches and takes longer to make than one of them: firmware, compressed and framed,
 /// the stub, a CA. It must outlive them.
 struct Workshop {
@@ -101,7 +110,7 @@ Plan bench_plan(ByteCount app_bytes);
 
 class Bench {
  public:
-  explicit Bench(Seed, std::filesystem::path keep = {}, const BenchKeys& keys = {}, Workshop* = nullptr);
+  explicit Bench(Seed, std::filesystem::path keep = {}, const BenchKeys& keys = {}, Workshop* = nullptr, BenchImages = {});
   ~Bench();
 
   /// A board in its own slot. Boards are small, so that a shift passes at once: 64 KiB of firmware, 16 KiB of identity.
@@ -136,11 +145,13 @@ class Bench {
   std::function<void(const std::string& port, ByteView)> before_send;  // what is written to which port
   std::function<void(ByteSpan)> garble;  // bytes on their way to a board or from it
   WireTap* tap = nullptr;
+  PortOpener* opener = nullptr;  // instead of the tapped ports
   const LocalCa& ca() const { return *ca_; }
   const std::filesystem::path& folder() const { return folder_; }
 
  private:
   Mac next_mac();
+  BenchImages images_;
   std::filesystem::path folder_;
   bool remove_ = false;
   std::unique_ptr<Entropy> entropy_;

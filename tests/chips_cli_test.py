@@ -12,6 +12,7 @@ import tempfile
 import unittest
 
 import cli_test as cli
+import side_by_side
 from cli_test import Boards, espmint
 
 WITH_RECIPES = ("esp32", "esp32s2", "esp32s3", "esp32c2", "esp32c3", "esp32c5", "esp32c6", "esp32c61", "esp32h2", "esp32p4")
@@ -93,6 +94,22 @@ class LockedBoards(ChipTest):
                 told = self.info(board)
                 self.assertTrue(told["flash_encryption"] or told["secure_boot"])
 
+    def test_are_refused_before_anything_is_erased_unless_forced(self):
+        for chip, lock, way_out in (("esp32", "--flash-encryption", "flash write --encrypt"), ("esp32c6", "--flash-encryption", "flash write --encrypt"),
+                                    ("esp32s3", "--secure-boot", "signed images")):
+            with self.subTest(chip + " " + lock):
+                board = self.board(chip, lock)
+                port, flash = ("--port", board["rfc2217"]), pathlib.Path(board["flash_file"])
+                self.assert_good(espmint("flash", "write", "--force", "0x10000", self.part(), *port))
+                before = flash.read_bytes()
+                self.assert_fault(espmint("flash", "erase", "0x10000", "0x10000", *port), 1, "board-locked", "Nothing was erased", "--force", way_out)
+                self.assert_fault(espmint("flash", "erase", "--all", *port), 1, "board-locked", "Nothing was erased")
+                if lock == "--secure-boot":
+                    self.assert_fault(espmint("flash", "erase", "--all", "--force", *port), 1, "board-locked", "bootloader", "0x8000")
+                self.assertEqual(flash.read_bytes(), before)
+                self.assert_good(espmint("flash", "erase", "0x10000", "0x10000", "--force", *port), "erased")
+                self.assertEqual(flash.read_bytes()[0x10000:0x20000], b"\xff" * 0x10000)
+
     def test_say_in_secure_download_mode_what_they_are_and_are_refused(self):
         for chip in ("esp32s2", "esp32c3", "esp32h2"):
             with self.subTest(chip):
@@ -100,7 +117,8 @@ class LockedBoards(ChipTest):
                 told = self.info(board)
                 self.assertEqual((told["chip"], told["mac"], told["revision"], told["secure_download"]), (chip, None, None, True))
                 self.assert_good(espmint("board", "info", "--port", board["rfc2217"]), "not told in secure download mode")
-                for words in (("write", "0x10000", self.part()), ("read", "0", "4096", self.folder / "x.bin")):
+                for words in (("write", "0x10000", self.part()), ("read", "0", "4096", self.folder / "x.bin"),
+                              ("erase", "--all", "--force")):
                     self.assert_fault(espmint("flash", *words, "--port", board["rfc2217"]), 1, "board-locked", "secure download")
 
 
@@ -108,6 +126,8 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     cli.PROGRAM = os.path.abspath(sys.argv.pop(1))
+    if len(sys.argv) == 1:
+        sys.exit(side_by_side.run(cli.PROGRAM))
     with tempfile.TemporaryDirectory(prefix="espmint-chips-") as work:
         cli.WORK = pathlib.Path(work)
         (cli.WORK / "home").mkdir()

@@ -30,6 +30,8 @@ import threading
 import time
 import unittest
 
+import side_by_side
+
 PROGRAM = None       # argv[1], made absolute
 WORK = None          # everything lies below it
 FIRMWARE = None      # an ESP-IDF build folder, 64 KiB app
@@ -808,7 +810,7 @@ class Recipes(CommandLineTest):
 
     def test_wrong_types_name_the_line(self):
         for text in ('[product]\nquota = "many"\n', "[product]\nquota = 0\n", "[product]\nquota = 1.5\n", "[product]\nquota = -1\n", "[product]\nname = 5\n",
-                     "product = 5\n", "[[product]]\n", "[image]\n", "image = []\n", "[[image]]\n[[image]]\n", "[[image]]\nfiles = 5\n",
+                     "product = 5\n", "[[product]]\n", "[image]\n", "image = []\n", "[[image]]\npartition = \"a\"\n[[image]]\npartition = \"a\"\n", "[[image]]\nfiles = 5\n",
                      "[[image]]\nfiles = { a = 1 }\n", '[identity]\nsave_private_key = "yes"\n', "[firmware]\npath = []\n", '[product]\nname = ""\n',
                      '[product]\nname = "../../etc"\n', '[identity]\nissuer = "aws"\n', '[cloud]\nkind = "aws"\n'):
             with self.subTest(text=text):
@@ -1170,6 +1172,41 @@ class Images(CommandLineTest):
         self.assertEqual((out / "readme.txt").read_text(), "hello")
 
 
+class WhatABoardReads(CommandLineTest):
+    def test_a_prepared_boards_flash_is_read_by_its_own_readers(self):
+        board = BOARDS.take()
+        self.assert_good(self.prepare(board))
+        read = espmint("sim", "read", board["flash_file"], "--json")
+        self.assert_good(read)
+        storage, identity = [line for line in read.events if line.get("label") == "storage"][0], read.events[-1]
+        self.assertEqual((storage["kind"], storage["fault"]), ("spiffs", None))
+        self.assertEqual(sorted(file["name"].strip("/") for file in storage["files"]),
+                         ["aws-root-ca.pem", "certificate.pem.crt", "private.pem.key"])
+        self.assertEqual((identity["partition"], identity["belongs_together"]), ("storage", True))
+        exported = self.folder / "exported"
+        self.assert_good(espmint("device", "export", board["mac"], "--files", exported, state=self.state))
+        for file in storage["files"]:
+            if "private" not in file["name"]:
+                self.assertEqual(file["sha256"], hashlib.sha256((exported / file["name"].strip("/")).read_bytes()).hexdigest())
+        self.assert_good(espmint("sim", "read", board["flash_file"]), "storage at 0x110000", "identity in storage", "private.pem.key")
+
+    def test_what_does_not_mount_is_said(self):
+        for kind, label, why in (("littlefs", "storage", "no LittleFS"), ("fat", "storage", "no FAT volume"), ("nvs-encrypted", "nvs_keys", "blank")):
+            build, flash = self.folder / kind, self.folder / (kind + ".flash")
+            self.assert_good(espmint("sim", "firmware", build, "--app-size", "64K", "--identity", kind))
+            flash.write_bytes(b"\xff" * 0x8000 + (build / "partition_table/partition-table.bin").read_bytes())
+            read = espmint("sim", "read", flash, "--json")
+            self.assert_calm(read)
+            self.assertEqual(read.code, 1, str(read))
+            self.assertEqual([line["fault"] for line in read.events if line.get("label") == label], [why])
+            self.assertIsNone(read.events[-1]["partition"])
+        (self.folder / "blank").write_bytes(b"\xff" * 65536)
+        self.assert_fault(espmint("sim", "read", self.folder / "blank"), 3, "input-invalid", "partition table")
+        self.assert_fault(espmint("sim", "read", self.folder / "nothing"), 3, "input-missing")
+        self.assert_fault(espmint("sim", "board", "--hmac-key", self.folder / "blank"), 3, "input-invalid", "32 bytes")
+        self.assert_fault(espmint("sim", "firmware", self.folder / "x", "--identity", "paper"), 2, "usage", "littlefs")
+
+
 class Records(CommandLineTest):
     def test_list_show_and_export_agree(self):
         listed = self.devices(LEDGER)
@@ -1528,24 +1565,12 @@ def tearDownModule():
         BOARDS.close()
 
 
-def run_side_by_side():
-    """Every class in a process of its own: nearly all of the time is waiting."""
-    classes = [name for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, CommandLineTest) and kind is not CommandLineTest]
-    run = lambda name: subprocess.run([sys.executable, __file__, PROGRAM, name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    good = True
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        for name, done in zip(classes, pool.map(run, classes)):
-            print("== %s\n%s" % (name, done.stdout), flush=True)
-            good = good and done.returncode == 0
-    return good
-
-
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     PROGRAM = os.path.abspath(sys.argv.pop(1))
     if len(sys.argv) == 1:
-        sys.exit(not run_side_by_side())
+        sys.exit(side_by_side.run(PROGRAM))
     with tempfile.TemporaryDirectory(prefix="espmint-cli-") as work:
         WORK = pathlib.Path(work)
         sys.exit(not unittest.main(exit=False).result.wasSuccessful())

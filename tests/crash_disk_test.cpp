@@ -389,6 +389,7 @@ TEST(CrashDisk, CatchesARenameWithoutFsync) {
 // ---- SQLite
 
 struct Mode {
+  friend void PrintTo(const Mode& mode, std::ostream* out) { *out << mode.name; }
   const char* name;
   const char* journal;
   const char* synchronous;

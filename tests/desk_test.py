@@ -23,6 +23,7 @@ import time
 import unittest
 
 import cli_test as cli
+import side_by_side
 from cli_test import CommandLineTest, Running, environment, espmint, tell
 
 BOARD_COUNT = 40
@@ -313,6 +314,23 @@ class Flash(DeskTest):
         self.assertEqual(flash_of(self.board, 0x1002, 1), b"\x01")
         self.assertEqual(flash_of(self.board, 0x8000, 0x1000), whole.read_bytes()[0x8000:0x9000])
 
+    def test_verify_knows_the_header_that_a_write_with_the_same_words_makes(self):
+        bootloader = self.file("bootloader.bin", cli.parts()["bootloader"])
+        whole = self.file("merged.bin", cli.merged()[:0x30000])
+        words = ("--flash-mode", "dout", "--flash-freq", "20m", "--flash-size", "2MB")
+        for at, file in (("0x1000", bootloader), ("0", whole)):
+            with self.subTest(at):
+                self.assert_good(espmint("flash", "write", at, file, *words, *self.port))
+                self.assert_good(espmint("flash", "verify", at, file, *words, *self.port), "equal")
+                for other in ((), words[:4], words[2:], ("--flash-mode", "qio", *words[2:])):
+                    self.assert_fault(espmint("flash", "verify", at, file, *other, *self.port), 1, "flash-differs", "0x1000")
+        self.assert_fault(espmint("flash", "verify", "0x1000", bootloader, "--flash-mode", "fast", *self.port), 2, "usage", "--flash-mode")
+
+    def test_verify_knows_the_size_that_a_line_sets(self):
+        bootloader = self.file("bootloader.bin", cli.parts()["bootloader"])
+        self.assert_good(espmint("flash", "write", "0x1000", bootloader, "--flash-size", "detect", *self.port))
+        self.assert_good(espmint("flash", "verify", "0x1000", bootloader, *self.port), "equal")
+
     def test_headers_that_cannot_be(self):
         bootloader = self.file("bootloader.bin", cli.parts()["bootloader"])
         for words, said in ((("--flash-mode", "fast"), "--flash-mode"), (("--flash-freq", "24m"), "--flash-freq"),
@@ -413,6 +431,8 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     cli.PROGRAM = os.path.abspath(sys.argv.pop(1))
+    if len(sys.argv) == 1:
+        sys.exit(side_by_side.run(cli.PROGRAM))
     with tempfile.TemporaryDirectory(prefix="espmint-desk-") as work:
         cli.WORK = pathlib.Path(work)
         sys.exit(not unittest.main(exit=False).result.wasSuccessful())

@@ -14,6 +14,7 @@ using namespace std::chrono_literals;
 using sim::Symptom;
 
 struct Sick {
+  friend void PrintTo(const Sick& sick, std::ostream* out) { *out << sick.chip << ": " << sick.says; }
   Symptom symptom;
   Code code;
   std::string_view says;

@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 import cli_test as cli
+import side_by_side
 from cli_test import espmint
 
 SECONDS = 5.0
@@ -92,6 +93,8 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     cli.PROGRAM = os.path.abspath(sys.argv.pop(1))
+    if len(sys.argv) == 1:
+        sys.exit(side_by_side.run(cli.PROGRAM, tests_each=1))
     with tempfile.TemporaryDirectory(prefix="espmint-diagnosis-") as work:
         cli.WORK = pathlib.Path(work)
         sys.exit(not unittest.main(exit=False).result.wasSuccessful())

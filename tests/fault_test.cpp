@@ -24,7 +24,7 @@ RunOutcome outcome_when(Bench& bench, Step step, std::function<void()> harm) {
 }
 
 ByteSpan identity_of(Bench& bench, const std::string& slot) {
-  const FlashRange& range = bench.plan.identity->partition.range;
+  const FlashRange& range = bench.plan.images.front().partition.range;
   return bench.flash(slot).subspan(range.at.bytes, range.size);
 }
 

@@ -298,6 +298,7 @@ INSTANTIATE_TEST_SUITE_P(AtEvery, KeyCrash, testing::Combine(testing::Bool(), te
 // ---- the framed dialect
 
 struct Speaks {
+  friend void PrintTo(const Speaks& speaks, std::ostream* out) { *out << speaks.app; }
   const char *app, *evidence;
 };
 class Auto : public testing::TestWithParam<Speaks> {};

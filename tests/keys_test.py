@@ -6,7 +6,6 @@
 Seen from outside: exit code, both streams, keys.csv, the state folder, and each board's flash, which shows by itself
 what the board keeps. What the program would not do as it should is marked expectedFailure with the reason; nothing is.
 """
-import concurrent.futures
 import os
 import pathlib
 import re
@@ -19,6 +18,7 @@ import time
 import unittest
 
 import cli_test as cli
+import side_by_side
 from cli_test import CommandLineTest, Running, espmint, tell
 
 FIRMWARE = {}        # kind of application: build folder
@@ -876,25 +876,12 @@ def tearDownModule():
         cli.BOARDS.close()
 
 
-def run_side_by_side():
-    """Every class in a process of its own: nearly all of the time is waiting."""
-    classes = [kind.__name__ for kind in KeysTest.__subclasses__()]
-    run = lambda name: subprocess.run([sys.executable, "-B", __file__, cli.PROGRAM, name], stdout=subprocess.PIPE,
-                                      stderr=subprocess.STDOUT, text=True)
-    good = True
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        for name, done in zip(classes, pool.map(run, classes)):
-            print("== %s\n%s" % (name, done.stdout), flush=True)
-            good = good and done.returncode == 0
-    return good
-
-
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     cli.PROGRAM = os.path.abspath(sys.argv.pop(1))
     if len(sys.argv) == 1:
-        sys.exit(not run_side_by_side())
+        sys.exit(side_by_side.run(cli.PROGRAM))
     with tempfile.TemporaryDirectory(prefix="espmint-keys-") as work:
         cli.WORK = pathlib.Path(work)
         sys.exit(not unittest.main(exit=False).result.wasSuccessful())

@@ -96,7 +96,7 @@ TEST(Line, HoldsAVerifiedBoardWhoseIdentityWasErasedSince) {
   Bench bench{Seed{5}};
   bench.plug_in("a");
   bench.run(on({"a"}, 1));
-  std::fill_n(bench.flash("a").begin() + bench.plan.identity->partition.range.at.bytes, 4096, std::uint8_t{0xff});
+  std::fill_n(bench.flash("a").begin() + bench.plan.images.front().partition.range.at.bytes, 4096, std::uint8_t{0xff});
   EXPECT_EQ(bench.run(once("a")).exit(), Exit::board_failed);
   EXPECT_EQ(last(bench, "a").verdict, Verdict::held);
   EXPECT_NE(describe(*last(bench, "a").fault).find("--renew"), std::string::npos);
@@ -140,7 +140,7 @@ TEST_P(Swapped, BoardNeverGetsWhatWasPlannedForAnother) {
   auto of_first = bench.ledger().device(to_string(first));
   ASSERT_TRUE(of_first);
   if (*of_first && (*of_first)->certificate) {
-    const FlashRange& range = bench.plan.identity->partition.range;
+    const FlashRange& range = bench.plan.images.front().partition.range;
     Md5 on_second = md5_of(ByteView{bench.flash("a")}.subspan(range.at.bytes, range.size));
     EXPECT_NE(on_second, (*of_first)->certificate->image_md5) << "the first board's key is on the second";
   }

@@ -285,6 +285,7 @@ TEST(PowerCut, SoonAfterTheProcessStoppedLosesNothingEither) {
 }
 
 struct Failing {
+  friend void PrintTo(const Failing& failing, std::ostream* out) { *out << failing.name; }
   const char* name;
   CrashDisk::Error error;
   bool once;

@@ -13,6 +13,7 @@ import time
 import unittest
 
 import cli_test as cli
+import side_by_side
 import keys_test as keys
 from cli_test import espmint, tell
 from keys_test import KeysTest, given, is_on, rows, text_of
@@ -109,6 +110,8 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     cli.PROGRAM = os.path.abspath(sys.argv.pop(1))
+    if len(sys.argv) == 1:
+        sys.exit(side_by_side.run(cli.PROGRAM))
     with tempfile.TemporaryDirectory(prefix="espmint-vanishing-") as work:
         cli.WORK = pathlib.Path(work)
         sys.exit(not unittest.main(exit=False).result.wasSuccessful())

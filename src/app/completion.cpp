@@ -49,6 +49,7 @@ constexpr std::array values{
     Values{"--provisioned", "hold erase"}, Values{"--flash-mode", "keep qio qout dio dout"},
     Values{"--flash-freq", "keep 80m 60m 48m 40m 30m 26m 24m 20m 16m 15m 12m"},
     Values{"--flash-size", "keep detect 1MB 2MB 4MB 8MB 16MB 32MB 64MB 128MB"},
+    Values{"--identity", "spiffs littlefs fat nvs nvs-encrypted"},
     Values{"--app", "challenge old3 old5 device-line device-framed forgetful mute"}, Values{"--preset", "fast classic no-boost instant"},
     Values{"--symptom", symptoms}, Values{"--state", folders}, Values{"--dir", folders}, Values{"--files", folders}, Values{"--count", nothing}, Values{"--slots", nothing},
     Values{"--boards", nothing}, Values{"--seed", nothing}, Values{"--product", nothing}, Values{"--partition", nothing},

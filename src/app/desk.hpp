@@ -3,16 +3,15 @@
 //   return with_desk(options, true, [&](Desk& desk) { return read_range(desk, …); });
 #pragma once
 
-#include <filesystem>
 #include <functional>
 #include <memory>
-#include <optional>
 
 #include "app/desk_commands.hpp"
 #include "io/loop.hpp"
 #include "io/port.hpp"
 #include "rom/connect.hpp"
 #include "rom/identify.hpp"
+#include "rom/stub.hpp"
 
 namespace espmint::app {
 
@@ -22,7 +21,6 @@ struct Desk {
   std::unique_ptr<Loader> loader;
   BoardInfo board;
   PortInfo info;
-  std::optional<std::filesystem::path> power_switch;  // of the hub's port, where it has one
   Loop* loop = nullptr;
 };
 
@@ -33,6 +31,12 @@ bool is_usb_serial_jtag(const PortInfo&);
 
 /// How commands of the desk connect: resets or not, with a port that vanishes, with a hand at the buttons.
 ConnectOptions desk_connect_options(const DeskOptions&, const PortInfo&);
+
+/// Opens the port and gets the board to listen, slower where it must; where the chip's own USB hangs, its hub switches it
+/// off and on once. `stubs`: null where the flash is not wanted. Fault usb_hangs (REPLUG) besides those of connecting.
+Task<Result<void>> sit_down(Desk&, Loop&, PortOpener&, const PortInfo&, const DeskOptions&, const StubLibrary* stubs);
+/// Starts the application, unless it is to stay.
+Task<Result<void>> stand_up(Desk&, Loop&, const DeskOptions&);
 
 using DeskWork = std::function<Task<Result<void>>(Desk&)>;
 /// Sits down, works, stands up; reports what failed. `with_flash`: the stub and the speed are wanted.

@@ -44,17 +44,22 @@ Exit board_selftest(const DeskOptions&, const SelftestWords&);
 
 /// offset, file
 using FlashParts = std::vector<std::pair<std::string, std::string>>;
-struct WriteOptions {
-  // What the bootloader's header is made to say; "keep": what the file says.
+/// What the bootloader's header is made to say; "keep": what the file says.
+struct HeaderWords {
   std::string flash_mode = "keep", flash_frequency = "keep", flash_size = "keep";
+};
+struct WriteOptions {
+  HeaderWords header;
   bool encrypt = false;  // by the chip's ROM, with its own key
   bool force = false;    // also images for another chip or revision
   bool skip_equal = true;  // what is there already by the board's digests is not sent
 };
 Exit flash_write(const DeskOptions&, const FlashParts&, const WriteOptions&);
-Exit flash_verify(const DeskOptions&, const FlashParts&);
+/// `header`: as it was written with.
+Exit flash_verify(const DeskOptions&, const FlashParts&, const HeaderWords& header);
 Exit flash_read(const DeskOptions&, const std::string& offset, const std::string& size, const std::string& file);
-Exit flash_erase(const DeskOptions&, const std::string& offset, const std::string& size);
+/// `force`: also on a locked board, where something that starts can be written again.
+Exit flash_erase(const DeskOptions&, const std::string& offset, const std::string& size, bool force);
 
 /// One sentence on stderr (or a JSON line on stdout), and the exit code of its row in the table of faults.
 Exit report(const Fault&, const Voice&);

@@ -31,12 +31,15 @@ std::string show_difference(const FlashRange& range) {
   return fmt::format("{:#x} to {:#x}{}", range.at.bytes, range.end() - 1, cut ? " and perhaps beyond" : "");
 }
 
-Task<Result<std::optional<FlashRange>>> compare_part(Desk& desk, const Part& part, const Voice& voice) {
+/// `wish`: of the bootloader's header, as it was written with.
+Task<Result<std::optional<FlashRange>>> compare_part(Desk& desk, const Part& part, const FlashHeader& wish,
+                                                     const Voice& voice) {
   ProgressLine bar{fmt::format("{:#08x} {}", part.at.bytes, part.name()), part.bytes.size(), voice, "verify"};
+  CO_TRY(Bytes wanted, with_wished_header(part, wish, desk.board));
   CO_TRY(std::optional<FlashRange> differs,
-         co_await first_difference(*desk.loader, part.at, part.bytes, [&bar](std::uint64_t done) { bar.show(done); }));
-  // A bootloader was perhaps written with its size field set to this flash's.
-  if (differs && part.at == desk.board.chip->bootloader && parse_app_image(part.bytes)) {
+         co_await first_difference(*desk.loader, part.at, wanted, [&bar](std::uint64_t done) { bar.show(done); }));
+  // A bootloader that a line has written has its size field set to this flash's.
+  if (differs && wish == FlashHeader{} && part.at == desk.board.chip->bootloader && parse_app_image(part.bytes)) {
     auto patched = with_flash_size(part.bytes, desk.board.flash_size);
     if (!patched) co_return differs;
     CO_TRY(std::optional<FlashRange> still, co_await first_difference(*desk.loader, part.at, *patched));
@@ -45,11 +48,13 @@ Task<Result<std::optional<FlashRange>>> compare_part(Desk& desk, const Part& par
   co_return differs;
 }
 
-Task<Result<void>> verify_parts(Desk& desk, const std::vector<Part>& parts, const Voice& voice) {
+Task<Result<void>> verify_parts(Desk& desk, const std::vector<Part>& parts, const HeaderWords& words,
+                                const Voice& voice) {
+  CO_TRY(FlashHeader wish, header_for(words, desk.board, true));
   std::optional<Fault> first;
   for (const Part& part : parts) {
     CO_TRY(fits(part, desk.board));
-    CO_TRY(std::optional<FlashRange> differs, co_await compare_part(desk, part, voice));
+    CO_TRY(std::optional<FlashRange> differs, co_await compare_part(desk, part, wish, voice));
     if (voice.json) {
       print_json(
           {{"v", 1},
@@ -130,9 +135,10 @@ Duration usual_erase_time(FlashRange range) {
   return blocks * std::chrono::milliseconds{150} + (sectors + 1) * std::chrono::milliseconds{45};
 }
 
-Task<Result<void>> erase_range(Desk& desk, std::optional<FlashRange> named, const Voice& voice) {
+Task<Result<void>> erase_range(Desk& desk, std::optional<FlashRange> named, bool force, const Voice& voice) {
   if (named && named->end() > desk.board.flash_size) co_return fail(not_in_flash(desk.board));
   const FlashRange range = named.value_or(FlashRange{{0}, desk.board.flash_size});
+  CO_TRY(check_erasable(desk.board, range, force));
   if (!named) {
     say_aside(voice, fmt::format("erasing all {} of the flash of {} {}", show_bytes(range.size), desk.board.chip->title,
                                  to_string_with_colons(desk.board.mac)));
@@ -158,10 +164,10 @@ Task<Result<void>> erase_range(Desk& desk, std::optional<FlashRange> named, cons
 
 }  // namespace
 
-Exit flash_verify(const DeskOptions& options, const FlashParts& named) {
+Exit flash_verify(const DeskOptions& options, const FlashParts& named, const HeaderWords& header) {
   auto parts = read_parts(named);
   if (!parts) return report(parts.error(), options.voice);
-  return with_desk(options, true, [&](Desk& desk) { return verify_parts(desk, *parts, options.voice); });
+  return with_desk(options, true, [&](Desk& desk) { return verify_parts(desk, *parts, header, options.voice); });
 }
 
 Exit flash_read(const DeskOptions& options, const std::string& offset, const std::string& size,
@@ -190,7 +196,7 @@ Exit flash_read(const DeskOptions& options, const std::string& offset, const std
   return with_desk(options, true, [&](Desk& desk) { return read_range(desk, {{*at}, *bytes}, file, options.voice); });
 }
 
-Exit flash_erase(const DeskOptions& options, const std::string& offset, const std::string& size) {
+Exit flash_erase(const DeskOptions& options, const std::string& offset, const std::string& size, bool force) {
   std::optional<FlashRange> range;
   if (!offset.empty()) {
     auto at = parse_u32(offset, "flash offset"), bytes = parse_u32(size, "size");
@@ -198,7 +204,7 @@ Exit flash_erase(const DeskOptions& options, const std::string& offset, const st
     if (!bytes) return report(bytes.error(), options.voice);
     range = FlashRange{{*at}, *bytes};
   }
-  return with_desk(options, true, [&](Desk& desk) { return erase_range(desk, range, options.voice); });
+  return with_desk(options, true, [&](Desk& desk) { return erase_range(desk, range, force, options.voice); });
 }
 
 }  // namespace espmint::app

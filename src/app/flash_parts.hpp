@@ -7,6 +7,7 @@
 #include "app/desk_commands.hpp"
 #include "base/bytes.hpp"
 #include "base/units.hpp"
+#include "image/app_image.hpp"
 #include "rom/identify.hpp"
 
 namespace espmint::app {
@@ -23,5 +24,10 @@ struct Part {
 Result<std::vector<Part>> read_parts(const FlashParts&);
 /// Fault flash_too_small.
 Result<void> fits(const Part&, const BoardInfo&);
+
+/// What the words say for this chip and its flash. Fault usage for what it cannot be; `force`: a size above the flash's.
+Result<FlashHeader> header_for(const HeaderWords&, const BoardInfo&, bool force);
+/// The part with its bootloader's header as wished, where it has one; a merged file may have it inside.
+Result<Bytes> with_wished_header(const Part&, const FlashHeader& wish, const BoardInfo&);
 
 }  // namespace espmint::app

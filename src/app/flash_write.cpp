@@ -18,45 +18,6 @@
 namespace espmint::app {
 namespace {
 
-/// The part with its bootloader's header as wished, where it has one; a merged file may have it inside.
-Result<Bytes> with_wished_header(const Part& part, const FlashHeader& wish, const BoardInfo& board) {
-  const std::uint32_t bootloader = board.chip->bootloader.bytes;
-  const bool covered = bootloader >= part.at.bytes && bootloader - part.at.bytes < part.bytes.size();
-  if (wish == FlashHeader{} || !covered) return part.bytes;
-  const std::size_t inside = bootloader - part.at.bytes;
-  const ByteView image = ByteView{part.bytes}.subspan(inside);
-  if (!parse_app_image(image)) return part.bytes;
-  TRY(Bytes changed, in_input(with_flash_header(image, wish), part.file));
-  Bytes whole = part.bytes;
-  std::copy(changed.begin(), changed.end(), whole.begin() + static_cast<std::ptrdiff_t>(inside));
-  return whole;
-}
-
-/// What the words say for this chip and its flash. Fault usage for what it cannot be.
-Result<FlashHeader> header_for(const WriteOptions& words, const BoardInfo& board) {
-  FlashHeader wish;
-  auto wrong = [](std::string_view option, const std::string& value, std::string advice) {
-    return fail({Code::usage, Remedy::refuse, fmt::format("--{} cannot be \"{}\" here", option, value), {}, {}, std::move(advice)});
-  };
-  if (words.flash_mode != "keep") {
-    wish.mode = flash_mode_of(words.flash_mode);
-    if (!wish.mode) return wrong("flash-mode", words.flash_mode, "qio, qout, dio, dout or keep");
-  }
-  if (words.flash_frequency != "keep") {
-    wish.frequency_code = flash_frequency_of(words.flash_frequency, board.chip->image_chip_id);
-    if (!wish.frequency_code) return wrong("flash-freq", words.flash_frequency, fmt::format("{} knows others: 80m, 40m, 26m, 20m on most chips", board.chip->title));
-  }
-  if (words.flash_size == "detect") {
-    wish.size = board.flash_size;
-  } else if (words.flash_size != "keep") {
-    auto bytes = parse_number(words.flash_size);
-    if (!bytes || !flash_size_code_of(*bytes)) return wrong("flash-size", words.flash_size, "detect, keep, 1MB, 2MB, 4MB, … 128MB");
-    if (*bytes > board.flash_size && !words.force) return wrong("flash-size", words.flash_size, fmt::format("this flash has {}; --force writes it all the same", show_bytes(board.flash_size)));
-    wish.size = *bytes;
-  }
-  return wish;
-}
-
 /// Encrypted writing is the ROM's: the chip's own key turns what arrives into what is stored.
 Result<void> can_encrypt(const BoardInfo& board, bool force) {
   if (!board.chip->rom.deflate_begin_has_encrypted)
@@ -181,7 +142,7 @@ Task<Result<void>> write_parts(Writing writing, const std::vector<Part>& parts) 
     if (!words.force) CO_TRY(suits(part, board));
   }
   if (words.encrypt) CO_TRY(can_encrypt(board, words.force));
-  CO_TRY(FlashHeader wish, header_for(words, board));
+  CO_TRY(FlashHeader wish, header_for(words.header, board, words.force));
   for (std::size_t i = 0; i < parts.size(); ++i) {
     CO_TRY(auto region, region_of(writing, parts, i, wish));
     CO_TRY(co_await write_part(writing, parts[i], std::move(region)));

@@ -252,7 +252,7 @@ Result<void> check_target(const ImageOptions& options, const std::vector<FileOwn
 
 }  // namespace
 
-Result<Exit> extract_files(const ImageOptions& options, const std::vector<FileOwned>& files, Json extra) {
+Result<Exit> extract_files(const ImageOptions& options, const std::vector<FileOwned>& files, Json extra, bool secret) {
   std::vector<std::string> names;
   for (const FileOwned& file : files) names.push_back(file.path);
   TRY(in_input(check_extracted_names(names), options.file));
@@ -261,7 +261,7 @@ Result<Exit> extract_files(const ImageOptions& options, const std::vector<FileOw
   TRY(make_folder(folder));
   std::error_code error;
   fs::path root = fs::canonical(folder, error);
-  FileMode mode = mode_like(options.file);
+  FileMode mode = secret ? FileMode::owner_only : mode_like(options.file);
   TRY(check_target(options, files, folder, root));
   std::size_t count = 0;
   for (const FileOwned& file : files) {

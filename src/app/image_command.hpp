@@ -90,14 +90,19 @@ Result<FolderContent> read_folder(const ImageOptions&, Folders, const std::strin
 /// Size and path, a line each, or with --json `extra` and their list with SHA-256.
 void list_files(const ImageOptions&, const std::vector<FileOwned>&, Json extra);
 /// Into the folder -o, or one named after the image; never outside of it, nothing overwritten without --force.
-Result<Exit> extract_files(const ImageOptions&, const std::vector<FileOwned>&, Json extra);
+/// Files are as hard to read as the image, or, with `secret`, for their owner only.
+Result<Exit> extract_files(const ImageOptions&, const std::vector<FileOwned>&, Json extra, bool secret = false);
 /// What `build` says when its image is written; `extra` is what the format adds to the JSON.
 Result<Exit> report_built(const ImageOptions&, ByteView image, const FolderContent&, std::string_view format,
                           Json extra);
 
 // One a format; each adds its verbs below `image`.
 void add_spiffs(CLI::App& image, const Finish&);
+void add_littlefs(CLI::App& image, const Finish&);
 void add_partitions(CLI::App& image, const Finish&);
 void add_app(CLI::App& image, const Finish&);
+void add_fat(CLI::App& image, const Finish&);
+void add_nvs(CLI::App& image, const Finish&);
+void add_merge(CLI::App& image, const Finish&);  // `image merge` and `image split`
 
 }  // namespace espmint::app

@@ -21,6 +21,7 @@
 #include "io/system_ports.hpp"
 #include "io/usb_bus.hpp"
 #include "recipe/make_plan.hpp"
+#include "recipe/words.hpp"
 #include "run/reconcile.hpp"
 
 namespace espmint::app {
@@ -80,8 +81,8 @@ std::optional<std::string> missing_ports(const std::vector<std::string>& names) 
   return fmt::format("waiting for {}: there is no such port yet; {}", missing, here.empty() ? "no board's port is here" : "here are " + here);
 }
 
-Result<Plan> prepare_plan(const LineCommand& command, std::vector<std::string>& said) {
-  fs::path folder;
+/// `folder`: the recipe's.
+Result<Plan> prepare_plan(const LineCommand& command, fs::path& folder, std::vector<std::string>& said) {
   TRY(Recipe recipe, choose_recipe(command, folder, said));
   // Paths in a recipe are the recipe's; paths on the command line are the caller's.
   RealFolder files{command.firmware.empty() ? folder : fs::path{"."}};
@@ -89,7 +90,9 @@ Result<Plan> prepare_plan(const LineCommand& command, std::vector<std::string>& 
   FirmwareOptions options;
   options.chip = command.chip != "auto" ? command.chip : recipe.chip;
   TRY(FirmwareSet set, find_firmware(files, path, options));
+  RealFolder beside{folder};
   PlanOptions plan_options;
+  plan_options.folder = &beside;
   plan_options.partition = command.partition;
   if (!command.issuer.empty()) recipe.issuer = command.issuer;
   if (!command.csv_file.empty()) {
@@ -100,6 +103,14 @@ Result<Plan> prepare_plan(const LineCommand& command, std::vector<std::string>& 
   }
   if (recipe.keys && !command.provisioned.empty()) recipe.keys->erase_provisioned = command.provisioned == "erase";
   return make_plan(recipe, std::move(set), plan_options);
+}
+
+/// Serial numbers come one at a time.
+Result<void> check_serial(const ValuesTable& values, const LineCommand& command) {
+  const bool wanted = !values.source.empty() && values.by == ValuesTable::By::serial;
+  if (!wanted || (command.one_pass && !command.serial.empty())) return ok();
+  return fail({Code::usage, Remedy::refuse, fmt::format("{} is joined by serial number, and none was given", values.source), {}, {},
+               "Prepare each board with `espmint prepare --serial NUMBER`"});
 }
 
 /// What the user of the old script has in the folder is enough.
@@ -141,7 +152,9 @@ Result<Exit> work(LineCommand command) {
     command.settings.state /= "trial";
     said.push_back(fmt::format("a trial: its ledger, CA and keys lie in {}; nothing of it counts, and these boards must be prepared anew", command.settings.state.string()));
   }
-  TRY(Plan plan, prepare_plan(command, said));
+  fs::path folder;
+  TRY(Plan plan, prepare_plan(command, folder, said));
+  if (plan.values) TRY(check_serial(*plan.values, command));
   if (plan.keys) TRY(check_keys(*plan.keys, command.dry_run));
   RealLoop loop;
   auto screen = make_screen(command.voice, loop);
@@ -171,6 +184,7 @@ Result<Exit> work(LineCommand command) {
     if (command.trial) TRY(rehearse_keys(*plan.keys, command.settings));
     TRY(KeyFile file, open_keys(*plan.keys, *ledger, *screen));
     keys.emplace(std::move(file));
+    TRY(check_key_words(plan, keys->field_count(), keys->names()));
   }
 
   auto entropy = make_system_entropy();
@@ -181,6 +195,7 @@ Result<Exit> work(LineCommand command) {
   if (!has_stub && !command.no_stub)
     screen->sentence("no stub flasher for this chip (scripts/setup fetches it): going through the ROM's own loader, several times slower");
   FirmwarePreparer firmware{plan, *pool};
+  const RealFolder files{folder};
   NotifyingObserver observer{*screen, command.on_done};
   StationOptions options;
   options.baud = command.settings.baud;
@@ -189,8 +204,9 @@ Result<Exit> work(LineCommand command) {
   options.reset = !command.no_reset;
   // A board without reset wires needs a hand, and a hand sits before a terminal.
   if (stderr_is_terminal()) options.button_patience = command.one_pass ? std::chrono::minutes{1} : std::chrono::minutes{10};
+  options.serial = command.serial;
   options.keep_key_folder = (command.settings.state / "keys").string();
-  Station station{loop, *entropy, *pool, *ledger_pool, *ledger, cloud, observer, stubs, plan, firmware, options, keys ? &*keys : nullptr};
+  Station station{loop, *entropy, *pool, *ledger_pool, *ledger, cloud, observer, stubs, plan, firmware, options, keys ? &*keys : nullptr, &files};
   auto opener = make_system_port_opener(loop);
   std::unique_ptr<PortWatcher> watcher;
 

@@ -28,6 +28,7 @@ struct LineCommand {
   bool dry_run = false;
   bool no_stub = false;
   bool no_reset = false;
+  std::string serial;        // prepare: the board's serial number, as it was scanned
   std::string on_done;       // a program that is told of each verdict, as JSON on its standard input
 };
 

@@ -1,6 +1,7 @@
 // The command line: words to options to one call. What the words do lies in the *_commands files.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -18,6 +19,7 @@
 #include "app/sim_commands.hpp"
 #include "base/text.hpp"
 #include "chip/chip.hpp"
+#include "sim/make_firmware.hpp"
 #include "sim/symptoms.hpp"
 #include "io/file.hpp"
 
@@ -32,7 +34,7 @@ struct Everywhere {
 
 class CommandLine {
  public:
-  CommandLine() {
+  explicit CommandLine(std::string_view first_word) {
     program_.set_version_flag("--version", std::string{"espmint "} + ESPMINT_VERSION);
     program_.require_subcommand(1);
     program_.fallthrough();
@@ -46,13 +48,7 @@ class CommandLine {
         "  espmint run --firmware build                 prepare every board that is plugged in\n"
         "  espmint board info --port /dev/ttyUSB0       who is this?\n"
         "Exit codes: 0 good, 1 a board failed, 2 usage, 3 configuration or firmware, 4 port, 5 cloud, 6 ledger, 130 interrupted");
-    add_line();
-    add_demo();
-    add_desk();
-    add_records();
-    add_sim();
-    add_image_commands(program_, [this](int code) { exit_ = static_cast<Exit>(code); });
-    add_pages();
+    add_groups(first_word);
     for (CLI::App* command : program_.get_subcommands({})) let_through(*command);
   }
 
@@ -77,6 +73,28 @@ class CommandLine {
     if (exit_ != Exit::good || (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) || errno == EPIPE) return true;
     report({Code::output_unwritable, Remedy::refuse, "the output could not be written", {}, std::strerror(errno), "Nothing of it counts; write it somewhere else"}, {});
     return false;
+  }
+
+  /// All commands, or those of the group that the first word names: making the rest is a tenth of a short command's time.
+  void add_groups(std::string_view first_word) {
+    struct Group {
+      std::vector<std::string_view> words;
+      void (CommandLine::*add)();
+    };
+    const std::array groups{Group{{"run", "prepare", "init"}, &CommandLine::add_line},
+                            Group{{"demo"}, &CommandLine::add_demo},
+                            Group{{"board", "flash"}, &CommandLine::add_desk},
+                            Group{{"device", "ca", "keys", "audit", "doctor"}, &CommandLine::add_records},
+                            Group{{"sim"}, &CommandLine::add_sim},
+                            Group{{"image"}, &CommandLine::add_image}};
+    for (const Group& group : groups)
+      if (std::find(group.words.begin(), group.words.end(), first_word) != group.words.end())
+        return (this->*group.add)();
+    for (const Group& group : groups) (this->*group.add)();
+    add_pages();  // they show all of it
+  }
+  void add_image() {
+    add_image_commands(program_, [this](int code) { exit_ = static_cast<Exit>(code); });
   }
 
   /// "espmint flash write"
@@ -187,6 +205,7 @@ class CommandLine {
                             "  espmint prepare --port /dev/ttyUSB0\n  espmint prepare --renew        a new identity for a board that has one\n");
     add_line_options(prepare);
     prepare->add_flag("--renew", line_.renew, "Mint a new identity for a board that is VERIFIED");
+    prepare->add_option("--serial", line_.serial, "The board's serial number, as it was scanned: {serial}, and its row of the values");
     on(prepare, [this](const Settings& settings) {
       line_.settings = settings;
       line_.voice = all_.voice;
@@ -258,10 +277,7 @@ class CommandLine {
                           "  espmint flash write 0x1000 bootloader.bin 0x8000 partition-table.bin 0x10000 app.bin\n");
     add_desk_options(write);
     write->add_option("parts", words_, "OFFSET FILE …")->required();
-    write->add_option("--flash-mode", write_.flash_mode, "The bootloader's header is made to say: qio, qout, dio, dout, or keep");
-    write->add_option("--flash-freq", write_.flash_frequency, "80m, 40m, 26m, 20m, … as the chip has them, or keep");
-    write->add_option("--flash-size", write_.flash_size, "detect, 4MB, …, or keep");
-    write->add_flag_callback("--detect-flash-size", [this] { write_.flash_size = "detect"; }, "The same as --flash-size detect");
+    add_header_options(write, "The bootloader's header is made to say: qio, qout, dio, dout, or keep");
     write->add_flag("--encrypt", write_.encrypt, "Encrypted by the chip's ROM with its own key");
     write->add_flag("--force", write_.force, "Also images that are for another chip or another revision of it");
     write->add_flag_callback("--no-skip", [this] { write_.skip_equal = false; }, "Send everything, also what is on the flash already by the board's MD5");
@@ -269,6 +285,7 @@ class CommandLine {
     auto* verify = command(*flash, "verify", "Compare files with the flash by the board's MD5", "  espmint flash verify 0x10000 app.bin\n");
     add_desk_options(verify);
     verify->add_option("parts", words_, "OFFSET FILE …")->required();
+    add_header_options(verify, "What the bootloader's header was made to say: qio, qout, dio, dout, or keep");
     on(verify, [this](const Settings& settings) { return with_parts(settings, false); });
     auto* read = command(*flash, "read", "Read a range into a file", "  espmint flash read 0 4MB whole.bin\n");
     add_desk_options(read);
@@ -281,11 +298,20 @@ class CommandLine {
     erase->add_option("offset", offset_, "Where, a multiple of 4096");
     erase->add_option("size", size_, "How much, a multiple of 4096");
     erase->add_flag("--all", whole_, "The whole flash");
+    erase->add_flag("--force", force_erase_, "Also on a locked board, where something that starts can be written again");
     on(erase, [this](const Settings& settings) {
       if (whole_ == !offset_.empty() || offset_.empty() != size_.empty())
         return report({Code::usage, Remedy::refuse, "say OFFSET and SIZE, or --all", {}, {}, {}}, all_.voice);
-      return flash_erase(desk(settings), offset_, size_);
+      return flash_erase(desk(settings), offset_, size_, force_erase_);
     });
+  }
+
+  void add_header_options(CLI::App* command, const std::string& mode_help) {
+    HeaderWords& header = write_.header;
+    command->add_option("--flash-mode", header.flash_mode, mode_help);
+    command->add_option("--flash-freq", header.flash_frequency, "80m, 40m, 26m, 20m, … as the chip has them, or keep");
+    command->add_option("--flash-size", header.flash_size, "detect, 4MB, …, or keep");
+    command->add_flag_callback("--detect-flash-size", [&header] { header.flash_size = "detect"; }, "The same as --flash-size detect");
   }
 
   Exit with_parts(const Settings& settings, bool write) {
@@ -293,7 +319,7 @@ class CommandLine {
       return report({Code::usage, Remedy::refuse, "files come as pairs: OFFSET FILE OFFSET FILE …", {}, {}, {}}, all_.voice);
     FlashParts parts;
     for (std::size_t i = 0; i < words_.size(); i += 2) parts.emplace_back(words_[i], words_[i + 1]);
-    return write ? flash_write(desk(settings), parts, write_) : flash_verify(desk(settings), parts);
+    return write ? flash_write(desk(settings), parts, write_) : flash_verify(desk(settings), parts, write_.header);
   }
 
   void add_monitor(CLI::App& board) {
@@ -398,6 +424,7 @@ class CommandLine {
     board->add_flag("--secure-boot", sim_.secure_boot, "Burnt: only a signed bootloader boots");
     board->add_flag("--flash-encryption", sim_.flash_encryption, "Burnt: nothing written in clear boots");
     board->add_flag("--secure-download", sim_.secure_download, "Burnt: the ROM writes flash and does little else");
+    board->add_option("--hmac-key", sim_.hmac_key, "Burnt: 32 bytes from this file, for encrypted NVS");
     board->add_option("--flash-size", sim_.flash_size, "4MB");
     board->add_option("--preset", sim_.preset, "Times of flash and wire: fast, classic, no-boost, instant, …");
     board->add_option("--seed", sim_.seed, "Of MACs and faults");
@@ -414,13 +441,25 @@ class CommandLine {
     firmware->add_option("folder", simfw_.folder, "Where")->required();
     firmware->add_option("--chip", simfw_.chip, "esp32, esp32s2, …: every chip that is played");
     firmware->add_option("--app-size", simfw_.app_size, "1MB");
+    firmware->add_option("--storage-size", simfw_.storage_size, "Of the partition for the identity (64K)");
     firmware->add_option("--app", simfw_.app,
                          "What the board does: challenge, old3, old5, device-line, device-framed, forgetful, mute, "
                          "framed-forgetful, framed-other, framed-stranger");
+    std::string kinds;
+    for (std::string_view kind : sim::all_identity_kinds()) kinds += (kinds.empty() ? "" : ", ") + std::string{kind};
+    firmware->add_option("--identity", simfw_.identity, "Where the identity is to lie: " + kinds);
     firmware->add_option("--seed", simfw_.seed, "Of the bytes");
     firmware->callback([this] {
       simfw_.voice = all_.voice;
       exit_ = sim_firmware(simfw_);
+    });
+    auto* read = command(*sim, "read", "What a virtual board's own readers find in its flash: names, sizes, SHA-256",
+                         "  espmint sim read board0.flash --json\n");
+    read->add_option("file", simread_.file, "The whole flash")->required();
+    read->add_option("--hmac-key", simread_.hmac_key, "32 bytes, as burnt into the board, for encrypted NVS");
+    read->callback([this] {
+      simread_.voice = all_.voice;
+      exit_ = sim_read(simread_);
     });
   }
 
@@ -454,9 +493,10 @@ class CommandLine {
   SelftestWords selftest_;
   SimBoardCommand sim_;
   SimFirmwareCommand simfw_;
+  SimReadCommand simread_;
   std::string build_, out_, offset_, size_, file_, id_, name_, product_;
   std::vector<std::string> words_;
-  bool once_ = false, download_ = false, whole_ = false, failed_ = false, csv_ = false;
+  bool once_ = false, download_ = false, whole_ = false, force_erase_ = false, failed_ = false, csv_ = false;
   Exit exit_ = Exit::good;
 };
 
@@ -468,5 +508,5 @@ int main(int argc, char** argv) {
   // So is a file that may not grow (ulimit -f): it is a full disk to us.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
-  return espmint::app::CommandLine{}.run(argc, argv);
+  return espmint::app::CommandLine{argc > 1 ? argv[1] : ""}.run(argc, argv);
 }

@@ -1,6 +1,28 @@
 #include "app/plan_json.hpp"
 
 namespace espmint::app {
+namespace {
+
+Json content_json(const Template& content) { return content.from_disk ? Json{{"file", content.text}} : Json(content.text); }
+
+Json image_json(const ImagePlan& image) {
+  Json files = Json::array(), entries = Json::array();
+  for (const ImageFile& file : image.files) files.push_back({{"path", file.path}, {"content", content_json(file.content)}});
+  for (const FileOwned& file : image.shared_files) files.push_back({{"path", file.path}, {"size", file.content.size()}});
+  for (const ImageEntry& entry : image.entries)
+    entries.push_back({{"namespace", entry.space}, {"key", entry.key}, {"encoding", entry.encoding}, {"content", content_json(entry.content)}});
+  for (const NvsEntry& entry : image.shared_entries) entries.push_back({{"namespace", entry.space}, {"key", entry.key}});
+  Json json{{"partition", image.partition.name}, {"offset", image.partition.range.at.bytes}, {"size", image.partition.range.size},
+            {"format", name_of(image.format)},   {"keep", image.keep}};
+  if (image.format == ImageFormat::nvs)
+    json["entries"] = std::move(entries);
+  else
+    json["files"] = std::move(files);
+  if (image.keys_partition) json["keys_partition"] = image.keys_partition->name;
+  return json;
+}
+
+}  // namespace
 
 Json plan_json(const Plan& plan) {
   Json json{{"v", 1}, {"event", "plan"}, {"product", plan.product}, {"chip", plan.chip->name}, {"digest", to_hex(plan.digest)},
@@ -11,14 +33,13 @@ Json plan_json(const Plan& plan) {
   json["erases"] = Json::array();
   for (const PlannedErase& erase : plan.erases)
     json["erases"].push_back({{"offset", erase.range.at.bytes}, {"size", erase.range.size}, {"label", erase.label}, {"why", erase.why}});
+  json["images"] = Json::array();
+  for (const ImagePlan& image : plan.images) json["images"].push_back(image_json(image));
   json["identity"] = nullptr;
-  if (plan.identity) {
-    const IdentityPlan& identity = *plan.identity;
-    Json files = Json::array();
-    for (const IdentityFile& file : identity.files) files.push_back({{"path", file.path}, {"content", file.content}});
-    for (const FileOwned& file : identity.shared_files) files.push_back({{"path", file.path}, {"size", file.content.size()}});
-    json["identity"] = Json{{"partition", identity.partition.name}, {"offset", identity.partition.range.at.bytes}, {"size", identity.partition.range.size},
-                            {"key", plan.key}, {"issuer", plan.issuer}, {"id", plan.id_template}, {"files", files}};
+  if (plan.has_identity()) {
+    // The first of them, in the form it had when there could be only one.
+    json["identity"] = json["images"].front();
+    json["identity"].update(Json{{"key", plan.key}, {"issuer", plan.issuer}, {"id", plan.id_template}});
   }
   json["notes"] = plan.notes;
   return json;

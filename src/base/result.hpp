@@ -1,5 +1,5 @@
 // base/result.hpp: how a call fails. A failing call returns Result<T>; its Fault says what, where, what was seen, and
-// what to do, and which of five things the caller should do about it.
+// what to do, and which of six things the caller should do about it.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@ namespace espmint {
 enum class Remedy {
   retry,      // the same step again
   reconnect,  // reset and identify the board anew, then the step
+  repower,    // its supply off and on, by its hub, then as reconnect
   reconcile,  // it may have happened: ask before acting
   refuse,     // a person decides; this board or input is not accepted
   stop_line,  // nothing can be done right on any slot

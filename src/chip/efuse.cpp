@@ -202,6 +202,8 @@ EfuseFacts decode_efuses(const ChipSpec& chip, const RegisterWords& words) {
   facts.unique_id = unique_id_of(table, words);
   facts.security.secure_boot = value(table.secure_boot) != 0;
   facts.security.flash_encryption = odd(table.flash_encryption);
+  const std::uint64_t full_counter = (std::uint64_t{1} << table.flash_encryption.width) - 1;
+  facts.security.encryption_for_good = table.flash_encryption.there() && value(table.flash_encryption) == full_counter;
   facts.security.jtag_soft = odd(table.jtag_soft);
   facts.security.jtag_hard = value(table.jtag_hard) != 0;
   // The ESP32 has the bit, and heeds it from revision 3 on.

@@ -71,6 +71,7 @@ struct Security {
   bool jtag_hard = false;                    // the pads are switched off for good
   bool download_disabled = false;            // download mode switched off for good
   bool secure_download = false;              // only a few commands are answered
+  bool encryption_for_good = false;          // its counter is full: flash encryption cannot be switched off again
   std::vector<std::uint8_t> key_purposes{};  // of KEY0 on; empty where the chip has no such fields
   [[nodiscard]] bool locked() const { return flash_encryption || secure_boot || secure_download; }
   [[nodiscard]] bool jtag_disabled() const { return jtag_soft || jtag_hard; }

@@ -64,7 +64,7 @@ constexpr std::array mapped_flash{MappedFlashRow{0, 0x3f40'0000, 0x3f80'0000, 0x
                                   MappedFlashRow{20, 0x4200'0000, 0x4400'0000, 0x4200'0000, 0x4400'0000},
                                   MappedFlashRow{23, 0x4200'0000, 0x4400'0000, 0x4200'0000, 0x4400'0000}};
 
-constexpr std::uint16_t esp32c3_chip_id = 5;
+constexpr std::uint16_t esp32c3_chip_id = 5, esp32c6_chip_id = 13;
 
 Fault damaged(std::string what, std::string seen, std::optional<std::uint64_t> at = {}) {
   Fault fault{.code = Code::firmware_damaged,
@@ -94,7 +94,9 @@ std::optional<AppDescription> parse_description(ByteView data) {
   return d;
 }
 
-std::uint8_t xor_of(ByteView data) {
+}  // namespace
+
+std::uint8_t app_checksum_of(ByteView data) {
   // Eight at a time: this runs over whole firmwares at every start.
   std::uint64_t words = 0;
   std::size_t at = 0;
@@ -107,8 +109,6 @@ std::uint8_t xor_of(ByteView data) {
   for (; at < data.size(); ++at) sum ^= data[at];
   return sum;
 }
-
-}  // namespace
 
 Result<AppImage> parse_app_image(ByteView bytes) {
   if (bytes.empty() || bytes[0] != image_magic)
@@ -152,7 +152,7 @@ Result<AppImage> parse_app_image(ByteView bytes) {
           fmt::format("segment {} has {} bytes, the file only {} more", i, segment.size, bytes.size() - at), at));
     ByteView data = bytes.subspan(at, segment.size);
     if (i == 0) image.description = parse_description(data);
-    image.checksum_expected ^= xor_of(data);
+    image.checksum_expected ^= app_checksum_of(data);
     at += segment.size;
     image.segments.push_back(segment);
   }
@@ -245,6 +245,8 @@ std::optional<std::uint8_t> flash_mode_of(std::string_view name) {
 std::optional<std::uint8_t> flash_frequency_of(std::string_view name, std::uint16_t chip_id) {
   for (const FrequencyRow& row : frequencies)
     if (!name.empty() && flash_frequency_name(row.code, chip_id) == name) return row.code;
+  // The C6's ROM runs its flash at 80 MHz or half of that by a setting elsewhere: both are code 0.
+  if (chip_id == esp32c6_chip_id && name == "40m") return std::uint8_t{0};
   return std::nullopt;
 }
 
@@ -262,7 +264,8 @@ Result<Bytes> with_flash_header(ByteView image, const FlashHeader& wanted) {
   }
   Bytes out{image.begin(), image.end()};
   out[2] = wanted.mode.value_or(parsed.flash_mode);
-  out[3] = static_cast<std::uint8_t>(size_code << 4 | (wanted.frequency_code.value_or(parsed.flash_frequency_code) & 0x0f));
+  out[3] =
+      static_cast<std::uint8_t>(size_code << 4 | (wanted.frequency_code.value_or(parsed.flash_frequency_code) & 0x0f));
   if (out[2] == image[2] && out[3] == image[3]) return out;
   // A new digest would hide that the image was damaged before.
   if (!parsed.intact()) return fail(damaged("the firmware image is damaged", "its checksum or digest does not match"));

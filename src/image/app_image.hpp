@@ -55,8 +55,8 @@ struct RevisionRange {
 /// Any bytes in. Fault (refuse, firmware_damaged) for what is no image; a wrong checksum or digest is reported in the
 /// value (`intact()`), not as a fault, so that `app list` can show it.
 Result<AppImage> parse_app_image(ByteView bytes);
-/// What the header says about revisions. Images from before ESP-IDF 5 fill only the old field, which is a major revision
-/// (a minor one on the ESP32-C3).
+/// What the header says about revisions. Images from before ESP-IDF 5 fill only the old field, which is a major
+/// revision (a minor one on the ESP32-C3).
 RevisionRange revisions_of(const AppImage&);
 /// Whether a segment is mapped from flash, as in every app that a bootloader starts; a bootloader itself is loaded into
 /// RAM to its last byte. True for a chip whose memory map the table does not know.
@@ -72,6 +72,9 @@ std::string_view image_chip_name(std::uint16_t chip_id);
 /// The other way round; nothing for a name that means none on this chip.
 std::optional<std::uint8_t> flash_mode_of(std::string_view name);
 std::optional<std::uint8_t> flash_frequency_of(std::string_view name, std::uint16_t chip_id);
+
+/// The bytes of a segment, joined by exclusive or: what it adds to the checksum.
+std::uint8_t app_checksum_of(ByteView data);
 
 /// What an image's header says of the flash it lies in; nothing: as it is.
 struct FlashHeader {

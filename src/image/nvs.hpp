@@ -1,7 +1,8 @@
-// image/nvs.hpp: reads the NVS partition in which firmware keeps its settings and keys.
+// image/nvs.hpp: what lies in the NVS partition in which firmware keeps its settings and keys, and how it is read.
 //   TRY(std::vector<NvsEntry> entries, read_nvs(partition));
 // Pure: no files, clock or randomness. What comes out is what the firmware would find, and may be secret.
-// Source: ESP-IDF Programming Guide, NVS Library, Internals; format versions 1 and 2.
+// nvs_build.hpp makes a partition of entries, nvs_csv.hpp entries of ESP-IDF's tables, nvs_crypt.hpp ciphertext of it.
+// Source: ESP-IDF Programming Guide, NVS Library, Internals; format versions 1 and 2. Drawing: docs/formats/nvs.md.
 #pragma once
 
 #include <string>
@@ -25,12 +26,18 @@ enum class NvsType : std::uint8_t {
   string = 0x21,
   blob = 0x41,
 };
+/// "u8", "string", "blob"; empty for a number that is no type.
+std::string_view name_of(NvsType);
 
 struct NvsEntry {
   std::string space, key;  // 1 to 15 bytes each, any but NUL
   NvsType type = NvsType::u8;
-  Bytes value;               // of a string (without its NUL) or blob
+  Bytes value{};             // of a string (without its NUL) or blob
   std::uint64_t number = 0;  // of an integer; negative ones as two's complement of 64 bits
+  bool operator==(const NvsEntry&) const = default;
+
+  /// Of the value, as it counts against the type's limits: with a string's NUL.
+  [[nodiscard]] std::size_t size() const;
 };
 
 /// Entries in the order of the log, the latest of each name and type; a blank partition has none. As the firmware does,

@@ -1,35 +1,14 @@
-#include <fmt/format.h>
-#include <zlib.h>
-
+#include <algorithm>
 #include <map>
 #include <tuple>
 
 #include "image/nvs.hpp"
+#include "image/nvs_layout.hpp"
 
-namespace espmint {
+namespace espmint::nvs {
 namespace {
 
-// Source of all numbers: ESP-IDF Programming Guide, NVS Library, Internals, Structure of a Page and of Entry; the
-// types: nvs_handle.hpp, ItemType.
-//
-//   page   state 4 | sequence 4 | version 1 | unused 19 | CRC 4 ‖ entry states 32, two bits each ‖ 126 entries
-//   entry  namespace 1 | type 1 | span 1 | chunk 1 | CRC 4 | key 16 | data 8 ‖ span - 1 entries with bytes
-constexpr std::size_t nvs_page_bytes = 4096, nvs_entry_bytes = 32, entries_a_page = 126, first_entry_at = 64;
-constexpr std::size_t state_bitmap_at = 32, version_at = 8, page_crc_at = 28;
-constexpr std::size_t entry_crc_at = 4, key_at = 8, key_bytes = 16, data_at = 24;
-constexpr std::uint32_t page_blank = 0xffff'ffff, page_active = 0xffff'fffe, page_full = 0xffff'fffc,
-                        page_freeing = 0xffff'fff8;
 constexpr std::uint8_t latest_version = 0xfe;  // 2; counted downwards from 0xff
-constexpr std::uint8_t no_chunk = 0xff;
-constexpr std::uint8_t blob_data_type = 0x42, blob_index_type = 0x48;  // of version 2
-constexpr std::uint8_t blob_type = 0x41, string_type = 0x21;
-constexpr unsigned entry_written = 2;
-
-/// As the ROM's crc32_le(0xffffffff, …). A view of nothing must still point somewhere, or zlib starts anew.
-std::uint32_t nvs_crc(ByteView bytes, std::uint32_t crc = 0xffff'ffff) {
-  if (bytes.empty()) return crc;
-  return static_cast<std::uint32_t>(crc32(crc, bytes.data(), static_cast<uInt>(bytes.size())));
-}
 
 struct NvsPage {
   std::size_t index = 0;  // in the partition
@@ -38,7 +17,7 @@ struct NvsPage {
 };
 
 /// An entry whose checksums fit.
-struct NvsItem {
+struct FoundEntry {
   std::uint8_t space = 0, type = 0, chunk = 0;
   std::string key;
   ByteView data;   // the 8 bytes in the entry
@@ -46,10 +25,6 @@ struct NvsItem {
   std::size_t page = 0, entry = 0;
 };
 
-bool is_integer(std::uint8_t type) {
-  std::uint8_t width = type & 0x0f;
-  return (type & 0xe0) == 0 && (width == 1 || width == 2 || width == 4 || width == 8);
-}
 bool has_bytes(std::uint8_t type) { return type == string_type || type == blob_type || type == blob_data_type; }
 bool is_known(std::uint8_t type) { return is_integer(type) || has_bytes(type) || type == blob_index_type; }
 
@@ -64,15 +39,15 @@ std::optional<std::string> key_of(ByteView entry) {
 bool looks_plain(ByteView entry) {
   std::optional<std::string> key = key_of(entry);
   auto printable = [](char c) { return c >= 0x20 && c < 0x7f; };
-  return key && std::all_of(key->begin(), key->end(), printable) && is_known(entry[1]) && entry[2] >= 1 &&
-         entry[2] <= entries_a_page && (entry[3] == no_chunk || entry[1] == blob_data_type);
+  return key && std::all_of(key->begin(), key->end(), printable) && is_known(entry[1]) && entry[span_at] >= 1 &&
+         entry[span_at] <= entries_a_page && (entry[chunk_at] == no_chunk || entry[1] == blob_data_type);
 }
 
-std::uint64_t number_of(const NvsItem& item) {
-  const std::size_t width = item.type & 0x0f;
+std::uint64_t number_of(const FoundEntry& item) {
+  const std::size_t width = width_of(item.type);
   std::uint64_t number = 0;
   for (std::size_t i = 0; i < width; ++i) number |= std::uint64_t{item.data[i]} << (8 * i);
-  const bool negative = (item.type & 0x10) != 0 && (item.data[width - 1] & 0x80) != 0;
+  const bool negative = is_signed(item.type) && (item.data[width - 1] & 0x80) != 0;
   if (negative && width < sizeof number) number |= ~std::uint64_t{0} << (8 * width);
   return number;
 }
@@ -96,7 +71,7 @@ class NvsReader {
   }
 
   static Fault invalid_nvs(std::string what, std::string seen, std::string advice) {
-    return {Code::image_invalid, Remedy::refuse, std::move(what), {}, std::move(seen), std::move(advice)};
+    return invalid(Code::image_invalid, std::move(what), std::move(seen), std::move(advice));
   }
 
   [[nodiscard]] Fault nothing_sound() const {
@@ -111,19 +86,19 @@ class NvsReader {
   }
 
   Result<void> find_pages() {
-    if (partition_.empty() || partition_.size() % nvs_page_bytes != 0)
+    if (partition_.empty() || partition_.size() % page_bytes != 0)
       return fail(invalid_nvs("this is no NVS partition",
-                              fmt::format("{} bytes are not whole pages of {}", partition_.size(), nvs_page_bytes),
+                              fmt::format("{} bytes are not whole pages of {}", partition_.size(), page_bytes),
                               "give the whole partition"));
     bool blank = true;
-    for (std::size_t index = 0; index < partition_.size() / nvs_page_bytes; ++index) {
-      ByteView bytes = partition_.subspan(index * nvs_page_bytes, nvs_page_bytes);
-      if (std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == 0xff; })) continue;
+    for (std::size_t index = 0; index < partition_.size() / page_bytes; ++index) {
+      ByteView bytes = partition_.subspan(index * page_bytes, page_bytes);
+      if (is_blank(bytes)) continue;
       blank = false;
       const std::uint32_t state = get_u32(bytes, 0);
       if (state == page_blank) {
         damaged(index, "it has no header and is not blank");
-      } else if (get_u32(bytes, page_crc_at) != nvs_crc(bytes.subspan(4, page_crc_at - 4))) {
+      } else if (get_u32(bytes, page_crc_at) != crc_of_page(bytes)) {
         damaged(index, "the checksum of its header does not fit");
       } else if (state != page_active && state != page_full && state != page_freeing) {
         damaged(index, "its state {:#010x} is none of a page in use", state);
@@ -132,7 +107,7 @@ class NvsReader {
                                 fmt::format("format version {}; 1 and 2 can be read", 0x100 - bytes[version_at]),
                                 "a newer espmint may read it"));
       } else {
-        pages_.push_back({index, get_u32(bytes, 4), bytes});
+        pages_.push_back({index, get_u32(bytes, sequence_at), bytes});
       }
     }
     if (pages_.empty() && !blank)
@@ -142,28 +117,24 @@ class NvsReader {
     return ok();
   }
 
-  static unsigned state_of(const NvsPage& page, std::size_t entry) {
-    return page.bytes[state_bitmap_at + entry / 4] >> (entry % 4 * 2) & 3u;
-  }
-
   void read_page(const NvsPage& page) {
     for (std::size_t entry = 0; entry < entries_a_page;) {
-      entry += state_of(page, entry) == entry_written ? read_entry(page, entry) : 1;
+      entry += state_of(page.bytes, entry) == entry_written ? read_entry(page, entry) : 1;
     }
   }
 
   /// Keeps the entry when it is sound; returns how many entries it takes.
   std::size_t read_entry(const NvsPage& page, std::size_t at) {
-    ByteView rest = page.bytes.subspan(first_entry_at + at * nvs_entry_bytes);
-    ByteView head = rest.first(nvs_entry_bytes);
+    ByteView rest = page.bytes.subspan(first_entry_at + at * entry_bytes);
+    ByteView head = rest.first(entry_bytes);
     ++tried_;
     looked_plain_ += looks_plain(head) ? 1 : 0;
-    if (get_u32(head, entry_crc_at) != nvs_crc(head.subspan(key_at), nvs_crc(head.first(entry_crc_at)))) {
+    if (get_u32(head, entry_crc_at) != crc_of_entry(head)) {
       damaged(page.index, "the checksum of entry {} does not fit", at);
       return 1;  // its span is not to be trusted
     }
     ++sound_;
-    const std::size_t span = head[2];
+    const std::size_t span = head[span_at];
     const std::uint8_t type = head[1];
     std::optional<std::string> key = key_of(head);
     if (!key || !is_known(type) || span == 0 || span > entries_a_page - at || (!has_bytes(type) && span != 1)) {
@@ -171,19 +142,19 @@ class NvsReader {
       return 1;
     }
     for (std::size_t i = 1; i < span; ++i) {
-      if (state_of(page, at + i) == entry_written) continue;
+      if (state_of(page.bytes, at + i) == entry_written) continue;
       damaged(page.index, "entry {} was not written whole", at);
       return span;
     }
-    NvsItem item{head[0], type, head[3], std::move(*key), head.subspan(data_at), {}, page.index, at};
+    FoundEntry item{head[0], type, head[chunk_at], std::move(*key), head.subspan(data_at), {}, page.index, at};
     if (has_bytes(type)) {
       const std::size_t size = get_u16(item.data, 0);
-      if (size > (span - 1) * nvs_entry_bytes) {
+      if (size > (span - 1) * entry_bytes) {
         damaged(page.index, "entry {} claims {} bytes in a span of {}", at, size, span);
         return span;
       }
-      item.bytes = rest.subspan(nvs_entry_bytes, size);
-      if (get_u32(item.data, 4) != nvs_crc(item.bytes)) {
+      item.bytes = rest.subspan(entry_bytes, size);
+      if (get_u32(item.data, 4) != crc_of(item.bytes)) {
         damaged(page.index, "the checksum of the bytes of entry {} does not fit", at);
         return span;
       }
@@ -199,7 +170,7 @@ class NvsReader {
   /// The names of namespaces are u8 entries of namespace 0, their values the numbers. Of two, the first counts.
   void find_spaces() {
     std::map<std::string, std::uint8_t, std::less<>> numbers;
-    for (const NvsItem& item : items_) {
+    for (const FoundEntry& item : items_) {
       if (item.space != 0) continue;
       if (item.type != static_cast<std::uint8_t>(NvsType::u8) || item.data[0] == 0 || item.data[0] == 0xff) {
         damaged(item.page, "entry {} names no namespace", item.entry);
@@ -215,8 +186,8 @@ class NvsReader {
   /// the old, there are two of a name: the firmware keeps the later.
   [[nodiscard]] std::vector<NvsEntry> entries() {
     using Name = std::tuple<std::uint8_t, std::string_view, std::uint8_t>;
-    std::map<Name, const NvsItem*> latest, chunks;
-    for (const NvsItem& item : items_) {
+    std::map<Name, const FoundEntry*> latest, chunks;
+    for (const FoundEntry& item : items_) {
       if (item.space == 0) continue;
       if (item.type == blob_data_type) {
         chunks[{item.space, item.key, item.chunk}] = &item;
@@ -225,7 +196,7 @@ class NvsReader {
       }
     }
     std::vector<NvsEntry> out;
-    for (const NvsItem& item : items_) {
+    for (const FoundEntry& item : items_) {
       const std::uint8_t type = item.type == blob_index_type ? blob_type : item.type;
       if (item.space == 0 || item.type == blob_data_type || latest[{item.space, item.key, type}] != &item) continue;
       auto space = spaces_.find(item.space);
@@ -258,15 +229,49 @@ class NvsReader {
   ByteView partition_;
   std::vector<std::string>* damage_;
   std::vector<NvsPage> pages_;
-  std::vector<NvsItem> items_;
+  std::vector<FoundEntry> items_;
   std::map<std::uint8_t, std::string> spaces_;
   std::size_t tried_ = 0, sound_ = 0, looked_plain_ = 0;  // entries
 };
 
 }  // namespace
+}  // namespace espmint::nvs
+
+namespace espmint {
+
+std::string_view name_of(NvsType type) {
+  switch (type) {
+    case NvsType::u8:
+      return "u8";
+    case NvsType::i8:
+      return "i8";
+    case NvsType::u16:
+      return "u16";
+    case NvsType::i16:
+      return "i16";
+    case NvsType::u32:
+      return "u32";
+    case NvsType::i32:
+      return "i32";
+    case NvsType::u64:
+      return "u64";
+    case NvsType::i64:
+      return "i64";
+    case NvsType::string:
+      return "string";
+    case NvsType::blob:
+      return "blob";
+  }
+  return {};
+}
+
+std::size_t NvsEntry::size() const {
+  if (type == NvsType::string) return value.size() + 1;
+  return type == NvsType::blob ? value.size() : nvs::width_of(static_cast<std::uint8_t>(type));
+}
 
 Result<std::vector<NvsEntry>> read_nvs(ByteView partition, std::vector<std::string>* damage) {
-  return NvsReader{partition, damage}.read();
+  return nvs::NvsReader{partition, damage}.read();
 }
 
 }  // namespace espmint

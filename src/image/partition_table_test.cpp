@@ -186,6 +186,39 @@ TEST(PartitionTable, RefusesATableThatIsCutShort) {
   EXPECT_TRUE(parse_partition_table(ByteView{binary}.first(10 * 32)));
 }
 
+TEST(PartitionTable, ACsvCutAnywhereOrWithAnyBitFlippedIsATableOrNamesItsLine) {
+  auto try_it = [](const std::string& csv) {
+    Result<PartitionTable> table = parse_partition_csv(csv);
+    if (!table) {
+      EXPECT_EQ(table.error().code, Code::input_invalid);
+      return;
+    }
+    Result<Bytes> binary = build_partition_table(*table);
+    EXPECT_TRUE(!binary || parse_partition_table(*binary)) << csv;
+  };
+  const std::string csv{custom};
+  for (std::size_t size = 0; size < csv.size(); ++size) try_it(csv.substr(0, size));
+  for (std::size_t bit = 0; bit < csv.size() * 8; ++bit) {
+    std::string damaged = csv;
+    damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ 1 << bit % 8);
+    try_it(damaged);
+  }
+}
+
+TEST(PartitionTable, WithoutMd5AFlippedBitIsReadOrRefusedButNeverMoreThanTheFileHas) {
+  Bytes binary = binary_of(custom, {.md5 = false}).value();
+  for (std::size_t bit = 0; bit < 9 * 32 * 8; ++bit) {
+    Bytes damaged = binary;
+    damaged[bit / 8] ^= static_cast<std::uint8_t>(1u << bit % 8);
+    Result<PartitionTable> table = parse_partition_table(damaged);
+    if (!table) continue;
+    EXPECT_LE(table->partitions.size(), 9u);
+    EXPECT_LE(table->end(), 0x1'ffff'ffffu) << "no sum wraps around";
+    (void)check_partition_table(*table);
+    EXPECT_FALSE(partition_csv(*table).empty());
+  }
+}
+
 TEST(PartitionTable, IgnoresWhatFollowsItsEnd) {
   Bytes sector = binary_of(custom).value();
   sector[0xbff] = 0x12;

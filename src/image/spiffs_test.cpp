@@ -7,6 +7,7 @@
 #include <random>
 
 #include "base/hash.hpp"
+#include "image/extracted_name.hpp"
 #include "image/spiffs_layout.hpp"
 
 namespace espmint {
@@ -231,6 +232,16 @@ TEST(Spiffs, CountsTheBytesOfANameNotItsCharacters) {
   expect_same(files.owned, read_spiffs(image, {}).value());
 }
 
+TEST(Spiffs, LeavesNamesThatLeadElsewhereToTheExtraction) {
+  // To SPIFFS they are names like others; a folder on this machine must not believe them.
+  Files files{{{"../../.ssh/authorized_keys", 5}, {"a\xff\xfe", 6}}};
+  Bytes image = build_spiffs(65536, {}, files.views).value();
+  std::vector<FileOwned> seen = read_spiffs(image, {}).value();
+  expect_same(files.owned, seen);
+  EXPECT_FALSE(check_extracted_names(std::vector<std::string>{seen[0].path}));
+  EXPECT_TRUE(check_extracted_names(std::vector<std::string>{seen[1].path}));
+}
+
 TEST(Spiffs, NamesTheFileThatFoundNoRoom) {
   Files files{{{"fits", 1000}, {"does-not", 60000}}};
   Result<Bytes> image = build_spiffs(32768, {}, files.views);
@@ -345,6 +356,29 @@ TEST(Spiffs, SurvivesEveryTruncation) {
   for (std::size_t size = 0; size < image.size(); ++size) {
     Result<std::vector<FileOwned>> seen = read_spiffs(ByteView{image}.first(size), {});
     ASSERT_FALSE(seen) << size;  // the magic counts the blocks
+  }
+}
+
+TEST(Spiffs, SurvivesEveryFlippedBitOfItsTablesAndHeaders) {
+  Files files{{{"a", 3000}, {"b", 0}, {"c/d", 250}}};
+  Bytes image = build_spiffs(16384, {}, files.views).value();
+  std::vector<std::size_t> bytes;
+  for (std::size_t at = 0; at < 256; ++at) bytes.push_back(at);  // the lookup, and its magic
+  for (std::size_t page = 256; page < 4096; page += 256)         // an index page is a header as a whole
+    for (std::size_t at = 0; at < ((get_u16(image, page) & spiffs::index_bit) != 0 ? 256u : spiffs::page_header); ++at)
+      bytes.push_back(page + at);
+  for (std::size_t byte : bytes) {
+    for (int bit = 0; bit < 8; ++bit) {
+      image[byte] ^= static_cast<std::uint8_t>(1u << bit);
+      Result<std::vector<FileOwned>> seen = read_spiffs(image, {});
+      std::size_t together = 0;
+      if (seen)
+        for (const FileOwned& file : *seen) together += file.content.size();
+      else
+        ASSERT_FALSE(describe(seen.error()).empty());
+      ASSERT_LE(together, image.size()) << byte << " bit " << bit;
+      image[byte] ^= static_cast<std::uint8_t>(1u << bit);
+    }
   }
 }
 

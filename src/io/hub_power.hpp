@@ -3,21 +3,37 @@
 #pragma once
 
 #include <filesystem>
-#include <optional>
+#include <functional>
+#include <memory>
 #include <string>
 
-#include "io/clock.hpp"
+#include "base/bytes.hpp"
+#include "io/port.hpp"
 
 namespace espmint {
 
-/// The file that switches the hub port under a tty, looked up while the tty is there; nothing where it is no USB device
-/// or the kernel is older. Source: Linux, Documentation/ABI/testing/sysfs-bus-usb, port<X>/disable.
-std::optional<std::filesystem::path> power_switch_of(const std::string& tty,
-                                                     const std::filesystem::path& tty_class = "/sys/class/tty");
+/// How a hub switches the supply of its ports. Source: USB 2.0 specification, 11.23.2.1, wHubCharacteristics.
+enum class Switching { individual, ganged, none, unknown };
+/// From a hub descriptor; unknown where it is too short to say.
+Switching switching_of(ByteView hub_descriptor);
 
-/// Off for `off`, then on. Whether the hub really cuts the supply nobody says; the device is enumerated anew in any
-/// case. Faults: port_denied where only root may; port_failed.
-Task<Result<void>> switch_off_and_on(std::filesystem::path power_switch, Clock&,
-                                     Duration off = std::chrono::seconds{1});
+/// The descriptor of the hub that this folder of /sys shows, asked through its node in /dev/bus/usb; empty where one
+/// may not ask.
+Bytes read_hub_descriptor(const std::filesystem::path& hub);
+
+struct HubView {
+  std::filesystem::path tty_class = "/sys/class/tty";
+  std::function<Bytes(const std::filesystem::path& hub)> descriptor = read_hub_descriptor;
+};
+
+/// The switch of the hub's port under a tty, looked up while the tty is there. Never one that could take the supply
+/// from another device: where the hub switches its ports together, or does not say how, this must be the only one in
+/// use. Faults (port_failed): no USB device, an older kernel, a hub that cannot, others in use. Source: Linux,
+/// Documentation/ABI/testing/sysfs-bus-usb, port<X>/disable.
+Result<std::unique_ptr<PowerSwitch>> power_switch_of(const std::string& tty, const HubView& = {});
+
+/// Off for `off`, then on, also where the task is ended between the two. Whether the hub really cuts the supply nobody
+/// says; the device is enumerated anew in any case. Faults: those of PowerSwitch.
+Task<Result<void>> switch_off_and_on(PowerSwitch&, Clock&, Duration off = std::chrono::seconds{1});
 
 }  // namespace espmint

@@ -42,9 +42,12 @@ bool LatencyTimer::write(int milliseconds) const {
   return file.good();
 }
 
-bool holds_back_answers(const std::string& tty, const std::filesystem::path& tty_class) {
+bool may_write(const std::filesystem::path& file) { return access(file.c_str(), W_OK) == 0; }
+
+bool holds_back_answers(const std::string& tty, const std::filesystem::path& tty_class,
+                        const std::function<bool(const std::filesystem::path&)>& ours) {
   const std::filesystem::path file = timer_of(tty, tty_class);
-  return read_timer(file).value_or(0) > quick_ms && access(file.c_str(), W_OK) != 0;
+  return read_timer(file).value_or(0) > quick_ms && !ours(file);
 }
 
 }  // namespace espmint

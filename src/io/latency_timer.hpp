@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -30,7 +31,11 @@ class LatencyTimer {
   std::optional<int> before_;  // milliseconds, where it was changed
 };
 
+/// Whether we may write this file.
+bool may_write(const std::filesystem::path& file);
+
 /// Whether this adapter holds back what its board says for longer than 1 ms, and we may not change that.
-bool holds_back_answers(const std::string& tty, const std::filesystem::path& tty_class = tty_class_folder);
+bool holds_back_answers(const std::string& tty, const std::filesystem::path& tty_class = tty_class_folder,
+                        const std::function<bool(const std::filesystem::path&)>& ours = may_write);
 
 }  // namespace espmint

@@ -63,9 +63,25 @@ class Port {
     bool for_good = false; // it was waited for in vain
   };
   [[nodiscard]] virtual Absences absences() const { return {}; }
+  /// The chip's own USB (303A), no adapter before it: where that hangs, no reset reaches the chip.
+  [[nodiscard]] virtual bool is_chips_own() const { return false; }
+  /// The last resort for such a chip: its hub takes the supply away for a second, and the port is opened again at its
+  /// place. Who is there then must be identified. Faults (refuse): port_failed where the hub cannot or must not, which
+  /// leaves the port as it was; port_denied; port_gone when nothing came back.
+  virtual Task<Result<void>> repower() {
+    co_return fail({Code::port_failed, Remedy::refuse, "its power cannot be switched from here", {}, {}, {}});
+  }
   [[nodiscard]] virtual const std::string& name() const = 0;
   /// Time a byte needs beyond the wire to get there and back; waits for echoes add it.
   [[nodiscard]] virtual Duration latency() const { return std::chrono::milliseconds{0}; }
+};
+
+/// The supply of one place at a hub.
+class PowerSwitch {
+ public:
+  virtual ~PowerSwitch() = default;
+  /// Faults (refuse): port_denied, port_failed.
+  virtual Result<void> set(bool on) = 0;
 };
 
 class PortOpener {
@@ -77,6 +93,11 @@ class PortOpener {
   /// The port that is at this place now; its name may be another than before. The same again where places are not known
   /// (a network, a pty). Fault port_missing.
   virtual Result<PortInfo> look_again(const PortInfo& before) { return before; }
+  /// What switches the supply of this port and of nothing else, looked up while the port is there. Faults (refuse):
+  /// port_failed, which says why nobody can, or nobody should.
+  virtual Result<std::unique_ptr<PowerSwitch>> power_of(const PortInfo&) {
+    return fail({Code::port_failed, Remedy::refuse, "its power cannot be switched from here", {}, {}, {}});
+  }
 };
 
 struct PortEvent {

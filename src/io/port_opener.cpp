@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "io/carriers.hpp"
+#include "io/hub_power.hpp"
 #include "io/system_ports.hpp"
 
 namespace espmint {
@@ -18,6 +19,8 @@ class SystemPortOpener final : public PortOpener {
       if (port.location == before.location) return std::move(port);
     return fail({Code::port_missing, Remedy::retry, fmt::format("there is no port at {}", before.location), {}, {}, "plug the board in"});
   }
+
+  Result<std::unique_ptr<PowerSwitch>> power_of(const PortInfo& port) override { return power_switch_of(port.name); }
 
  private:
   static Task<Result<std::unique_ptr<Port>>> open_in(boost::asio::io_context& context, std::string name) {

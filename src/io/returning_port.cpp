@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/mac.hpp"
+#include "io/hub_power.hpp"
 
 namespace espmint {
 namespace {
@@ -84,6 +85,19 @@ Task<Result<PortReturn>> ReturningPort::reopen(Instant deadline) {
     co_await clock_.sleep_for(look_every);
   }
   co_return fail(gone(info_.name, "it was closed"));
+}
+
+bool ReturningPort::is_chips_own() const {
+  constexpr std::uint16_t espressif = 0x303a, usb_bridge = 0x1002;  // the bridge is an adapter. Source: usb-pids
+  return info_.vendor_id == espressif && info_.product_id != usb_bridge;
+}
+
+Task<Result<void>> ReturningPort::repower() {
+  CO_TRY(std::unique_ptr<PowerSwitch> power, opener_.power_of(info_));
+  CO_TRY(co_await switch_off_and_on(*power, clock_));
+  auto back = co_await reopen(clock_.now() + return_patience);
+  if (back) co_return ok();
+  co_return fail(std::move(back.error()));
 }
 
 }  // namespace espmint

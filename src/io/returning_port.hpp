@@ -34,6 +34,8 @@ class ReturningPort final : public Port {
   void close() override;
   Task<Result<PortReturn>> reopen(Instant deadline) override;
   [[nodiscard]] Absences absences() const override { return absences_; }
+  [[nodiscard]] bool is_chips_own() const override;
+  Task<Result<void>> repower() override;
   [[nodiscard]] const std::string& name() const override { return info_.name; }
   [[nodiscard]] Duration latency() const override { return port_->latency(); }
 

@@ -267,6 +267,10 @@ Result<std::vector<Secret>> KeyFile::fields(std::int64_t number) {
   return out;
 }
 
+std::vector<std::string> KeyFile::names() const {
+  return options_.csv.columns.empty() ? csv_.columns : options_.csv.columns;
+}
+
 Result<std::optional<PoolKey>> KeyFile::key_with(const std::vector<std::string>& values) {
   return ledger_->key_with_row(pool_digests(ledger_->salt(), values).row);
 }

@@ -50,6 +50,11 @@ class KeyFile {
   Result<std::optional<std::int64_t>> next();
   /// The fields of a key that is in the file, those that the recipe names or all. Fault ledger_refused: its row is gone.
   Result<std::vector<Secret>> fields(std::int64_t number);
+  /// What the file's header calls these fields; empty where it has none.
+  [[nodiscard]] std::vector<std::string> names() const;
+  [[nodiscard]] std::size_t field_count() const {
+    return options_.csv.columns.empty() ? csv_.fields : options_.csv.columns.size();
+  }
   /// The key whose fields are exactly these, if the ledger knows one.
   Result<std::optional<PoolKey>> key_with(const std::vector<std::string>& values);
   /// Reads the file and reports anew.

@@ -139,7 +139,7 @@ struct PoolImport {
 
 /// How it was seen that a board holds its key, after a reset and a fresh identification.
 struct KeyEvidence {
-  std::string method;  // "read-back", "nvs-read", "framed-digest"
+  std::string method;  // "read-back", "nvs-read", "framed-digest"; of a key in an image "rom-digest"
   std::string detail;  // for people, no secrets
 };
 

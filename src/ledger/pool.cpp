@@ -11,7 +11,7 @@ namespace espmint {
 namespace {
 
 // What reads a board's key back after a reset; a board that only says "Provisioned" has proved nothing.
-constexpr std::array<std::string_view, 3> key_evidence_methods{"read-back", "nvs-read", "framed-digest"};
+constexpr std::array<std::string_view, 4> key_evidence_methods{"read-back", "nvs-read", "framed-digest", "rom-digest"};
 
 // A field of 16 hexadecimal digits cannot be found again by trying; a PIN can.
 constexpr std::size_t shortest_traced_field = 16;

@@ -5,9 +5,9 @@
 #include <algorithm>
 
 #include "base/text.hpp"
-#include "image/file_kind.hpp"
 #include "recipe/checks.hpp"
-#include "recipe/identity_files.hpp"
+#include "recipe/plan_images.hpp"
+#include "recipe/words.hpp"
 
 namespace espmint {
 namespace {
@@ -27,105 +27,6 @@ class Digest {
  private:
   Bytes all_;
 };
-
-std::string list_of(const std::vector<const Partition*>& partitions) {
-  std::string out;
-  for (const Partition* partition : partitions)
-    out += fmt::format("{}{} ({} at {:#x})", out.empty() ? "" : ", ", partition->name, show_bytes(partition->range.size), partition->range.at.bytes);
-  return out;
-}
-
-/// The partition of the identity image: the named one, else the only SPIFFS partition; none where there is none.
-Result<const Partition*> choose_partition(const PartitionTable& table, const std::string& named) {
-  std::vector<const Partition*> candidates;
-  for (const Partition& partition : table.partitions)
-    if (partition.is_data(data_subtype_spiffs)) candidates.push_back(&partition);
-  if (!named.empty()) {
-    for (const Partition* partition : candidates)
-      if (partition->name == named) return partition;
-    Fault fault{Code::partition_missing, Remedy::refuse, fmt::format("the partition table has no SPIFFS partition \"{}\"", named)};
-    fault.seen = candidates.empty() ? "it has no SPIFFS partition at all" : "it has " + list_of(candidates);
-    fault.advice = candidates.empty() ? fmt::format("Add to partitions.csv: {}, data, spiffs, , 64K,", named) : "Name one of these";
-    return fail(std::move(fault));
-  }
-  if (candidates.size() > 1) {
-    Fault fault{Code::partition_ambiguous, Remedy::refuse, "several partitions could hold the identity"};
-    fault.seen = list_of(candidates);
-    fault.advice = "Say which with --partition, or in the recipe's [[image]]";
-    return fail(std::move(fault));
-  }
-  return candidates.empty() ? nullptr : candidates.front();
-}
-
-/// Certificates and keys no smaller than any that will be minted: if these fit, every board's will.
-IdentityValues largest_values(const std::string& key) {
-  return {std::string(1800, 'c'), Secret{Bytes(key == "rsa-2048" ? 1780 : 260, 'k')}, std::string(1400, 'r'), std::string(128, 'i'), Mac{{2, 0, 0, 0, 0, 1}}};
-}
-
-Result<void> check_that_it_fits(const IdentityPlan& identity, const std::string& key) {
-  TRY(auto files, identity_files(identity, largest_values(key)));
-  std::vector<FileView> views;
-  for (const auto& file : files) views.push_back({file.path, file.content.reveal()});
-  auto built = build_spiffs(identity.partition.range.size, identity.geometry, views);
-  if (built) return ok();
-  Fault fault = std::move(built.error());
-  fault.where.input = fmt::format("partition \"{}\"", identity.partition.name);
-  if (fault.advice.empty()) fault.advice = "Make the partition larger in partitions.csv, or bring fewer files";
-  return fail(std::move(fault));
-}
-
-/// Takes the image that the firmware brings for this partition out of its parts: its files are merged with the device's.
-Result<void> merge_brought_image(IdentityPlan& identity, FirmwareSet& set, std::vector<std::string>& notes) {
-  auto brought = std::find_if(set.parts.begin(), set.parts.end(), [&](const FirmwarePart& part) { return part.at == identity.partition.range.at; });
-  if (set.geometry) {
-    identity.geometry = *set.geometry;
-    identity.geometry_from = "the build's sdkconfig";
-  }
-  if (brought != set.parts.end()) {
-    if (looks_like_littlefs(brought->bytes))
-      return fail({Code::image_invalid, Remedy::refuse, fmt::format("{} is a LittleFS image, and this version makes SPIFFS only", brought->source), {},
-                   fmt::format("it goes to partition \"{}\", where each board's identity would be", identity.partition.name),
-                   "Build the firmware with SPIFFS, or give the identity a SPIFFS partition of its own and name it with --partition"});
-    identity.shared_from = brought->source;
-    if (auto found = detect_spiffs_geometry(brought->bytes, identity.geometry)) {
-      if (!set.geometry) {
-        identity.geometry = *found;
-        identity.geometry_from = "the image that the firmware brings";
-      }
-      TRY(identity.shared_files, in_input(read_spiffs(brought->bytes, *found), brought->source));
-    } else if (std::any_of(brought->bytes.begin(), brought->bytes.end(), [](std::uint8_t byte) { return byte != 0xff; })) {
-      // An empty file system has no geometry to detect, erased flash no file system; anything else is damaged.
-      auto files = read_spiffs(brought->bytes, identity.geometry);
-      if (!files) return fail(in_input(std::move(files), brought->source).error());
-      identity.shared_files = std::move(*files);
-    }
-    std::string names;
-    for (const FileOwned& file : identity.shared_files) names += (names.empty() ? "" : ", ") + file.path;
-    notes.push_back(fmt::format("{} is merged with each board's identity{}", brought->source, names.empty() ? "" : ": " + names + " stay"));
-    set.parts.erase(brought);
-  }
-  for (const FirmwarePart& part : set.parts)
-    if (part.range().overlaps(identity.partition.range))
-      return fail({Code::firmware_does_not_fit, Remedy::refuse,
-                   fmt::format("{} at {:#x} would overwrite the identity in partition \"{}\"", part.source, part.at.bytes, identity.partition.name),
-                   {}, {}, "Choose another partition with --partition, or leave that file out"});
-  std::erase_if(set.blank, [&](const FlashRange& range) { return range.overlaps(identity.partition.range); });
-  return ok();
-}
-
-/// The line for partitions.csv where the flash has room behind the table's end; else what must be freed for it.
-std::string way_to_an_identity(const FirmwareSet& set) {
-  constexpr std::uint64_t wanted = 64_KiB;
-  std::optional<ByteCount> flash = set.stated_flash_size;
-  for (const FirmwarePart& part : set.parts) {
-    if (flash || part.at != set.chip->bootloader) continue;
-    if (auto image = parse_app_image(part.bytes)) flash = flash_size_of_code(image->flash_size_code);
-  }
-  std::uint64_t end = set.table.end();
-  if (!flash || end + wanted <= *flash) return "this line in partitions.csv would give them one: storage, data, spiffs, , 64K,";
-  return fmt::format("partitions.csv has no room for one: {} must be freed in the {} of flash that the firmware is built for, for a line storage, data, spiffs, , 64K,",
-                     show_bytes(end + wanted - *flash), show_bytes(*flash));
-}
 
 PlannedRegion::Kind kind_of(const FirmwareSet& set, const FirmwarePart& part) {
   using Kind = PlannedRegion::Kind;
@@ -158,8 +59,43 @@ void plan_erases(const FirmwareSet& set, Plan& plan) {
   }
 }
 
+void add_template(Digest& all, const Template& content) {
+  if (content.from_disk) all.add("file");
+  all.add(content.text);
+}
+
+/// An image as every plan before had it, a SPIFFS from templates, adds what it always did: boards keep their plan.
+void add_image(Digest& all, const ImagePlan& image) {
+  const SpiffsGeometry& g = image.geometry.spiffs;
+  all.add(image.partition.range.at.bytes).add(image.partition.range.size);
+  if (image.format == ImageFormat::spiffs)
+    for (std::uint64_t number : {std::uint64_t{g.page_size}, std::uint64_t{g.block_size}, std::uint64_t{g.name_length}, std::uint64_t{g.meta_length},
+                                 std::uint64_t{g.magic}, std::uint64_t{g.magic_length}, std::uint64_t{g.big_endian}, std::uint64_t{g.aligned_index_tables}})
+      all.add(number);
+  else
+    all.add(name_of(image.format)).add(digest_text(image.geometry));
+  if (image.keep) all.add("keep");
+  if (image.encryption != NvsEncryption::none) all.add("encryption").add(static_cast<std::uint64_t>(image.encryption));
+  for (const ImageFile& file : image.files) {
+    all.add(file.path);
+    add_template(all, file.content);
+  }
+  for (const ImageEntry& entry : image.entries) {
+    all.add(entry.space).add(entry.key).add(entry.encoding);
+    add_template(all, entry.content);
+  }
+  for (const FileOwned& file : image.shared_files) all.add(file.path).add(file.content);
+  for (const NvsEntry& entry : image.shared_entries) all.add(entry.space).add(entry.key).add(entry.value).add(entry.number);
+}
+
+std::string shown(const Template& content) { return content.from_disk ? "file " + content.text : content.text; }
+
 /// Where the firmware keeps its keys; nothing of ours may write or erase there, for a board's key is in it.
 Result<void> plan_keys(const FirmwareSet& set, Plan& plan) {
+  if (plan.keys_in_images()) {
+    plan.notes.push_back(fmt::format("keys: from {}, written into each board's image; nothing is said on the serial line", plan.keys->csv));
+    return ok();
+  }
   for (const Partition& partition : set.table.partitions)
     if (partition.is_data(data_subtype_nvs) && !plan.keys->nvs) plan.keys->nvs = partition;
   if (!plan.keys->nvs) {
@@ -174,6 +110,11 @@ Result<void> plan_keys(const FirmwareSet& set, Plan& plan) {
       return fail({Code::firmware_does_not_fit, Remedy::refuse,
                    fmt::format("{} at {:#x} would overwrite the keys in NVS partition \"{}\"", part.source, part.at.bytes, plan.keys->nvs->name),
                    {}, {}, "Leave that file out of the firmware"});
+  for (const ImagePlan& image : plan.images)
+    if (image.partition.range.overlaps(range) && !image.keep)
+      return fail({Code::recipe_invalid, Remedy::refuse,
+                   fmt::format("the image of partition \"{}\" would overwrite the key that the firmware keeps there", image.partition.name),
+                   {}, {}, "Add `keep = true` to that [[image]]"});
   std::erase_if(plan.erases, [&](const PlannedErase& erase) { return erase.range.overlaps(range); });
   plan.notes.push_back(fmt::format("keys: from {}, handed over on the serial line; the firmware keeps them in NVS partition \"{}\"", plan.keys->csv, plan.keys->nvs->name));
   return ok();
@@ -199,21 +140,20 @@ Result<void> check_flash(const Plan& plan, std::uint32_t flash_size) {
 }
 
 Result<std::string> device_id_for(std::string_view id_template, const Mac& mac) {
-  auto expand = [&](const Mac& value) {
-    IdentityPlan plan;
-    plan.files.push_back({"id", std::string{id_template}});
-    return identity_files(plan, IdentityValues{{}, {}, {}, {}, value});
-  };
   auto refuse = [&](std::string why) { return fail({Code::recipe_invalid, Remedy::refuse, fmt::format("the id \"{}\" {}", id_template, why), {}, {}, {}}); };
-  for (std::string_view word : {"{certificate}", "{private_key}", "{root_ca}", "{id}"})
-    if (id_template.find(word) != std::string_view::npos) return refuse("can only be made of {mac}, {mac:upper}, {mac:colon} and text");
-  if (!check_template(id_template).empty()) return refuse("can only be made of {mac}, {mac:upper}, {mac:colon} and text");
-  TRY(auto files, expand(mac));
-  std::string id{as_text(files.front().content.reveal())};
+  for (std::string_view word : words_of(id_template))
+    if (!word.starts_with("mac") || !check_template(id_template).empty()) return refuse("can only be made of {mac}, {mac:upper}, {mac:colon} and text");
+  auto id_of = [&](const Mac& value) -> Result<std::string> {
+    BoardValues values;
+    values.mac = value;
+    TRY(Secret text, expand(id_template, values));
+    return std::string{as_text(text.reveal())};
+  };
+  TRY(std::string id, id_of(mac));
   Mac other = mac;
   other.octets[5] ^= 1;
-  TRY(auto others, expand(other));
-  if (as_text(others.front().content.reveal()) == id) return refuse("would be the same for every board; it needs {mac}");
+  TRY(std::string another, id_of(other));
+  if (another == id) return refuse("would be the same for every board; it needs {mac}");
   // A certificate's common name takes 64 characters (RFC 5280, ub-common-name); a thing name would take 128.
   if (id.empty() || id.size() > 64) return refuse("has no place in a certificate: 1 to 64 characters");
   for (char c : id)
@@ -240,30 +180,8 @@ Result<Plan> make_plan(const Recipe& recipe, FirmwareSet set, const PlanOptions&
   if (recipe.product.empty() && set.named_after_file)
     plan.notes.push_back(fmt::format("product \"{}\" is named after the file; name it in a recipe (`espmint init`), for each product has its own ledger", plan.product));
 
-  std::string named = !options.partition.empty() ? options.partition : recipe.image ? recipe.image->partition : std::string{};
   plan.keys = recipe.keys;
-  // With keys alone no identity partition is ever touched.
-  const bool wants_identity = !recipe.keys || recipe.image || !options.partition.empty();
-  const Partition* partition = nullptr;
-  if (wants_identity) {
-    TRY(partition, choose_partition(set.table, named));
-  }
-  if (!partition && recipe.image)
-    return fail({Code::partition_missing, Remedy::refuse, "the recipe has an [[image]], but the partition table no SPIFFS partition for it",
-                 {}, {}, "Add to partitions.csv: storage, data, spiffs, , 64K,"});
-  if (partition) {
-    IdentityPlan identity;
-    identity.partition = *partition;
-    identity.geometry_from = "ESP-IDF's defaults";
-    identity.files = recipe.image ? recipe.image->files : default_identity_files();
-    TRY(merge_brought_image(identity, set, plan.notes));
-    TRY(check_that_it_fits(identity, plan.key));
-    plan.notes.push_back(fmt::format("identity: {} files in SPIFFS partition \"{}\" ({}), geometry from {}", identity.files.size() + identity.shared_files.size(),
-                                     partition->name, show_bytes(partition->range.size), identity.geometry_from));
-    plan.identity = std::move(identity);
-  } else if (wants_identity) {
-    plan.notes.push_back("no SPIFFS partition: boards are flashed, verified and recorded, but get no identity; " + way_to_an_identity(set));
-  }
+  TRY(plan_images(recipe, options, set, plan));
   if (plan.save_private_key) plan.notes.emplace_back("private keys are kept in the state folder, as the recipe wants: whoever has one is that device");
   plan_erases(set, plan);
   if (plan.keys) TRY(plan_keys(set, plan));
@@ -290,16 +208,10 @@ Result<Plan> make_plan(const Recipe& recipe, FirmwareSet set, const PlanOptions&
   Digest all;
   all.add("espmint-plan-1").add(plan.firmware_sha256).add(plan.id_template).add(plan.key).add(plan.issuer);
   for (const PlannedErase& erase : plan.erases) all.add(erase.range.at.bytes).add(erase.range.size);
-  if (plan.identity) {
-    const IdentityPlan& identity = *plan.identity;
-    const SpiffsGeometry& g = identity.geometry;
-    all.add(identity.partition.range.at.bytes).add(identity.partition.range.size);
-    for (std::uint64_t number : {std::uint64_t{g.page_size}, std::uint64_t{g.block_size}, std::uint64_t{g.name_length}, std::uint64_t{g.meta_length},
-                                 std::uint64_t{g.magic}, std::uint64_t{g.magic_length}, std::uint64_t{g.big_endian}, std::uint64_t{g.aligned_index_tables}})
-      all.add(number);
-    for (const IdentityFile& file : identity.files) all.add(file.path).add(file.content);
-    for (const FileOwned& file : identity.shared_files) all.add(file.path).add(file.content);
-  }
+  for (const ImagePlan& image : plan.images) add_image(all, image);
+  for (const auto& [path, bytes] : plan.disk_files) all.add(path).add(bytes);
+  if (plan.values)
+    for (const auto& [name, value] : plan.values->same) all.add(name).add(value);
   if (plan.keys) all.add("keys").add(plan.keys->prompt).add(plan.keys->done).add(plan.keys->values);
   if (plan.keys && plan.keys->lock) all.add("lock");
   plan.digest = all.finish();
@@ -311,15 +223,21 @@ std::string describe_plan(const Plan& plan) {
   out += fmt::format("{:>10} {:>10}  {:<18} {}\n", "offset", "bytes", "what", "from");
   for (const PlannedRegion& region : plan.regions)
     out += fmt::format("{:>#10x} {:>10}  {:<18} {}\n", region.at.bytes, region.bytes->size(), region.label, region.source);
-  if (plan.identity) {
-    out += fmt::format("{:>#10x} {:>10}  {:<18} made for each board\n", plan.identity->partition.range.at.bytes, plan.identity->partition.range.size,
-                       "identity (" + plan.identity->partition.name + ")");
-    for (const IdentityFile& file : plan.identity->files) out += fmt::format("{:>24}{} = {}\n", "", file.path, escape_controls(file.content));
-    for (const FileOwned& file : plan.identity->shared_files) out += fmt::format("{:>24}{} ({} bytes, the firmware's)\n", "", file.path, file.content.size());
+  for (const ImagePlan& image : plan.images) {
+    out += fmt::format("{:>#10x} {:>10}  {:<18} {} made for each board{}\n", image.partition.range.at.bytes, image.partition.range.size,
+                       image.partition.name, title_of(image.format), image.keep ? ", what it holds is kept" : "");
+    for (const ImageFile& file : image.files) out += fmt::format("{:>24}{} = {}\n", "", file.path, shown(file.content));
+    for (const ImageEntry& entry : image.entries)
+      out += fmt::format("{:>24}{}.{} = {} ({})\n", "", entry.space, entry.key, shown(entry.content), entry.encoding);
+    for (const FileOwned& file : image.shared_files) out += fmt::format("{:>24}{} ({} bytes, the firmware's)\n", "", file.path, file.content.size());
+    for (const NvsEntry& entry : image.shared_entries) out += fmt::format("{:>24}{}.{} (the firmware's)\n", "", entry.space, entry.key);
+    if (image.keys_partition)
+      out += fmt::format("{:>#10x} {:>10}  {:<18} keys made for each board\n", image.keys_partition->range.at.bytes,
+                         image.keys_partition->range.size, image.keys_partition->name);
   }
   for (const PlannedErase& erase : plan.erases)
     out += fmt::format("{:>#10x} {:>10}  {:<18} erased: {}\n", erase.range.at.bytes, erase.range.size, erase.label, erase.why);
-  if (plan.identity) out += fmt::format("id {}, key {}, issuer {}\n", plan.id_template, plan.key, plan.issuer);
+  if (plan.has_identity()) out += fmt::format("id {}, key {}, issuer {}\n", plan.id_template, plan.key, plan.issuer);
   for (const std::string& note : plan.notes) out += note + "\n";
   return escape_controls(out);
 }

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "recipe/checks.hpp"
-#include "recipe/identity_files.hpp"
+#include "recipe/board_image.hpp"
 #include "recipe/test_images.hpp"
 
 namespace espmint {
@@ -38,13 +38,25 @@ Bytes spiffs_of(const std::vector<std::pair<std::string, std::string>>& files, c
 
 // ---------------------------------------------------------------- the identity's partition
 
+std::map<std::string, std::string> content_of(const ImagePlan& plan, const BoardValues& values) {
+  std::map<std::string, std::string> out;
+  auto built = build_board_image(plan, values, {}, {}, {});
+  EXPECT_TRUE(built) << (built ? "" : describe(built.error()));
+  if (!built) return out;
+  auto read = read_image(built->front().bytes.reveal(), plan.format, plan.geometry);
+  EXPECT_TRUE(read);
+  if (read)
+    for (const FileOwned& file : read->files) out[file.path] = as_text(file.content);
+  return out;
+}
+
 TEST(Plan, PutsTheIdentityIntoTheOnlySpiffsPartition) {
   auto plan = plan_of(idf_project());
   ASSERT_TRUE(plan) << sentence(plan);
-  ASSERT_TRUE(plan->identity);
-  EXPECT_EQ(plan->identity->partition.name, "storage");
-  EXPECT_EQ(plan->identity->files.size(), 3u);
-  EXPECT_EQ(plan->identity->geometry, SpiffsGeometry{});
+  ASSERT_TRUE(plan->has_identity());
+  EXPECT_EQ(plan->images.front().partition.name, "storage");
+  EXPECT_EQ(plan->images.front().files.size(), 3u);
+  EXPECT_EQ(plan->images.front().geometry.spiffs, SpiffsGeometry{});
   EXPECT_EQ(plan->product, "thermostat");
   EXPECT_EQ(plan->firmware_version, "1.2.3");
   std::vector<std::string> labels;
@@ -61,28 +73,28 @@ TEST(Plan, AsksWhichOfSeveralPartitions) {
 
   auto chosen = plan_of(folder, default_recipe(), {.partition = "web"});
   ASSERT_TRUE(chosen) << sentence(chosen);
-  EXPECT_EQ(chosen->identity->partition.name, "web");
+  EXPECT_EQ(chosen->images.front().partition.name, "web");
   Recipe recipe;
-  recipe.image = RecipeImage{"storage", default_identity_files()};
-  EXPECT_EQ(plan_of(folder, recipe)->identity->partition.name, "storage");
-  EXPECT_EQ(plan_of(folder, recipe, {.partition = "web"})->identity->partition.name, "web") << "the command line wins";
+  recipe.images = {{.partition = "storage", .files = default_identity_files()}};
+  EXPECT_EQ(plan_of(folder, recipe)->images.front().partition.name, "storage");
+  EXPECT_EQ(plan_of(folder, recipe, {.partition = "web"})->images.front().partition.name, "web") << "the command line wins";
 }
 
 TEST(Plan, WithoutASpiffsPartitionGivesNoIdentityAndSaysWhichLineWould) {
   auto plan = plan_of(idf_project(no_spiffs_csv));
   ASSERT_TRUE(plan) << sentence(plan);
-  EXPECT_FALSE(plan->identity);
+  EXPECT_FALSE(plan->has_identity());
   std::string notes = notes_of(*plan);
   auto at = notes.find("storage, data, spiffs, , 64K,");
   ASSERT_NE(at, std::string::npos) << notes;
   // The line is exact: a table with it has room for an identity.
   std::string csv = std::string{no_spiffs_csv} + notes.substr(at, notes.find('\n', at) - at) + "\n";
-  EXPECT_TRUE(plan_of(idf_project(csv))->identity);
+  EXPECT_TRUE(plan_of(idf_project(csv))->has_identity());
 }
 
 TEST(Plan, ThatNamesAPartitionWhichIsNotThereListsThoseThatAre) {
   Recipe recipe;
-  recipe.image = RecipeImage{"certs", default_identity_files()};
+  recipe.images = {{.partition = "certs", .files = default_identity_files()}};
   auto plan = plan_of(idf_project(two_spiffs_csv), recipe);
   ASSERT_FALSE(plan);
   EXPECT_EQ(plan.error().code, Code::partition_missing);
@@ -92,7 +104,7 @@ TEST(Plan, ThatNamesAPartitionWhichIsNotThereListsThoseThatAre) {
 
 TEST(Plan, WithARecipesImageButNoPartitionForItIsRefused) {
   Recipe recipe;
-  recipe.image = RecipeImage{"", default_identity_files()};
+  recipe.images = {{.files = default_identity_files()}};
   auto plan = plan_of(idf_project(no_spiffs_csv), recipe);
   ASSERT_FALSE(plan) << "a recipe that asks for an image must not pass without one";
   EXPECT_EQ(plan.error().code, Code::partition_missing);
@@ -104,10 +116,7 @@ TEST(Plan, MergesTheImageThatTheFirmwareBrings) {
   auto plan = plan_of(with_image(spiffs_of({{"aws-root-ca.pem", "old root"}, {"www/logo.svg", "<svg/>"}})));
   ASSERT_TRUE(plan) << sentence(plan);
   for (const PlannedRegion& region : plan->regions) EXPECT_NE(region.at.bytes, 0x110000u) << "only the merged image is written";
-  auto files = identity_files(*plan->identity, {"CERT", Secret{to_bytes("KEY")}, "ROOT", "id", mac});
-  ASSERT_TRUE(files);
-  std::map<std::string, std::string> content;
-  for (const auto& file : *files) content[file.path] = as_text(file.content.reveal());
+  std::map<std::string, std::string> content = content_of(plan->images.front(), {"CERT", Secret{to_bytes("KEY")}, "ROOT", "id", mac});
   EXPECT_EQ(content, (std::map<std::string, std::string>{
                          {"aws-root-ca.pem", "ROOT"}, {"certificate.pem.crt", "CERT"}, {"private.pem.key", "KEY"}, {"www/logo.svg", "<svg/>"}}));
 }
@@ -117,32 +126,48 @@ TEST(Plan, TakesTheGeometryFromTheBuildElseFromTheImageElseTheDefault) {
   MemoryFolder folder = with_image(spiffs_of({{"a.txt", std::string(600, 'a')}}, other));
   auto plan = plan_of(folder);
   ASSERT_TRUE(plan) << sentence(plan);
-  EXPECT_EQ(plan->identity->geometry, other);
-  EXPECT_TRUE(has(plan->identity->geometry_from, "image")) << plan->identity->geometry_from;
+  EXPECT_EQ(plan->images.front().geometry.spiffs, other);
+  EXPECT_TRUE(has(plan->images.front().geometry_from, "image")) << plan->images.front().geometry_from;
 
   folder.put("sdkconfig", "CONFIG_SPIFFS_PAGE_SIZE=512\nCONFIG_SPIFFS_USE_MAGIC=y\nCONFIG_SPIFFS_USE_MAGIC_LENGTH=y\n");
   plan = plan_of(folder);
   ASSERT_TRUE(plan) << sentence(plan);
-  EXPECT_EQ(plan->identity->geometry.page_size, 512u);
-  EXPECT_TRUE(has(plan->identity->geometry_from, "sdkconfig")) << plan->identity->geometry_from;
-  ASSERT_EQ(plan->identity->shared_files.size(), 1u) << "read as it was made, written as the firmware reads";
-  EXPECT_EQ(plan->identity->shared_files[0].path, "a.txt");
+  EXPECT_EQ(plan->images.front().geometry.spiffs.page_size, 512u);
+  EXPECT_TRUE(has(plan->images.front().geometry_from, "sdkconfig")) << plan->images.front().geometry_from;
+  ASSERT_EQ(plan->images.front().shared_files.size(), 1u) << "read as it was made, written as the firmware reads";
+  EXPECT_EQ(plan->images.front().shared_files[0].path, "a.txt");
+}
+
+TEST(Plan, GivesAnImageWithoutFilesThoseThatFirmwareInTheFieldReads) {
+  Recipe recipe = default_recipe();
+  recipe.images = {{.partition = "storage"}};
+  std::map<std::string, std::string> files;
+  auto plan = plan_of(idf_project(), recipe);
+  ASSERT_TRUE(plan) << sentence(plan);
+  for (const ImageFile& file : plan->images.front().files) files[file.path] = file.content.text;
+  EXPECT_EQ(files, (std::map<std::string, std::string>{
+                       {"certificate.pem.crt", "{certificate}"}, {"private.pem.key", "{private_key}"}, {"aws-root-ca.pem", "{root_ca}"}}));
 }
 
 TEST(Plan, NeverFormatsALittleFsAsSpiffs) {
-  Bytes littlefs(64_KiB, 0xff);
-  std::string_view magic = "littlefs";
-  std::copy(magic.begin(), magic.end(), littlefs.begin() + 8);
+  std::vector<FileView> files{{"www/logo.svg", as_bytes("<svg/>")}};
+  Bytes littlefs = build_littlefs(64_KiB, {}, files).value();
   auto plan = plan_of(with_image(littlefs));
-  ASSERT_FALSE(plan);
-  EXPECT_EQ(plan.error().code, Code::image_invalid);
-  for (const char* word : {"storage.bin", "LittleFS", "SPIFFS only"}) EXPECT_TRUE(has(sentence(plan), word)) << sentence(plan);
+  ASSERT_TRUE(plan) << sentence(plan);
+  EXPECT_EQ(plan->images.front().format, ImageFormat::littlefs);
+  EXPECT_EQ(plan->images.front().shared_files.back().path, "www/logo.svg");
+  Recipe recipe = default_recipe();
+  recipe.images = {{.format = ImageFormat::spiffs}};
+  auto refused = plan_of(with_image(littlefs), recipe);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::image_invalid);
+  for (const char* word : {"storage.bin", "LittleFS", "SPIFFS"}) EXPECT_TRUE(has(sentence(refused), word)) << sentence(refused);
 }
 
 TEST(Plan, TakesABlankImageForNone) {
   auto plan = plan_of(with_image(Bytes(64_KiB, 0xff)));
   ASSERT_TRUE(plan) << sentence(plan);
-  EXPECT_TRUE(plan->identity->shared_files.empty());
+  EXPECT_TRUE(plan->images.front().shared_files.empty());
 }
 
 TEST(Plan, RefusesFirmwareThatWritesIntoTheIdentitysPartition) {
@@ -164,7 +189,7 @@ TEST(Plan, FindsNoSpaceBeforeTheFirstBoard) {
 
 TEST(Plan, FindsANameThatSpiffsCannotHoldBeforeTheFirstBoard) {
   Recipe recipe;
-  recipe.image = RecipeImage{"storage", {{std::string(40, 'n'), "{certificate}"}}};
+  recipe.images = {{.partition = "storage", .files = {{std::string(40, 'n'), {"{certificate}"}}}}};
   auto plan = plan_of(idf_project(), recipe);
   ASSERT_FALSE(plan);
   EXPECT_EQ(plan.error().code, Code::image_invalid);
@@ -208,8 +233,8 @@ TEST(Plan, HasADigestOfAllThatShapesABoard) {
   };
   EXPECT_NE(with([](Recipe& r) { r.id = "x{mac}"; }), digest);
   EXPECT_NE(with([](Recipe& r) { r.key = "rsa-2048"; }), digest);
-  EXPECT_NE(with([](Recipe& r) { r.image = RecipeImage{"storage", {{"c", "{certificate}"}}}; }), digest);
-  EXPECT_EQ(with([](Recipe& r) { r.image = RecipeImage{"storage", default_identity_files()}; }), digest) << "what holds anyway";
+  EXPECT_NE(with([](Recipe& r) { r.images = {{.partition = "storage", .files = {{"c", {"{certificate}"}}}}}; }), digest);
+  EXPECT_EQ(with([](Recipe& r) { r.images = {{.partition = "storage", .files = default_identity_files()}}; }), digest) << "what holds anyway";
   EXPECT_EQ(with([](Recipe& r) { r.quota = 7; }), digest) << "no board is another for it";
   EXPECT_NE(plan_of(idf_project().put("sdkconfig", "CONFIG_SPIFFS_PAGE_SIZE=512\n"))->digest, digest);
   EXPECT_NE(plan_of(idf_project().put("build/thermostat.bin", test_app(esp32_id, "thermostat", 5001)))->digest, digest);
@@ -302,8 +327,8 @@ TEST(Plan, MergesTheSpiffsThatLiesBesideAnApp) {
   folder.put("spiffs.bin", spiffs_of({{"index.html", "<html>"}}));
   auto plan = plan_of(folder);
   ASSERT_TRUE(plan) << sentence(plan);
-  ASSERT_EQ(plan->identity->shared_files.size(), 1u);
-  EXPECT_EQ(plan->identity->shared_from, "spiffs.bin");
+  ASSERT_EQ(plan->images.front().shared_files.size(), 1u);
+  EXPECT_EQ(plan->images.front().shared_from, "spiffs.bin");
   EXPECT_TRUE(has(notes_of(*plan), "spiffs.bin is merged with each board's identity: index.html stay")) << notes_of(*plan);
 }
 
@@ -328,32 +353,35 @@ TEST(DeviceId, IsMadeFromTheMac) {
   EXPECT_FALSE(has(describe(device_id_for("{serial}-{mac}", mac).error()), "{private_key}"));
 }
 
-TEST(IdentityFiles, HoldTheBoardsOwnValuesAndLeaveOtherBracesAlone) {
-  IdentityPlan plan;
-  plan.files = {{"a.json", R"({"id": "{id}", "n": {"mac": "{mac}"}})"}, {"both.pem", "{certificate}{private_key}"}};
-  auto files = identity_files(plan, {"CERT\n", Secret{to_bytes("KEY\n")}, "ROOT\n", "th-1", mac});
-  ASSERT_TRUE(files) << describe(files.error());
-  ASSERT_EQ(files->size(), 2u);
-  EXPECT_EQ(as_text((*files)[0].content.reveal()), R"({"id": "th-1", "n": {"mac": "24d7eb123456"}})");
-  EXPECT_EQ(as_text((*files)[1].content.reveal()), "CERT\nKEY\n");
+// ---------------------------------------------------------------- a board's own files
+
+ImagePlan small_image(std::vector<ImageFile> files) {
+  ImagePlan plan;
+  plan.partition = {"storage", 0x01, data_subtype_spiffs, {FlashOffset{0x110000}, 0x80000}};
+  plan.files = std::move(files);
+  return plan;
 }
 
-TEST(IdentityFiles, WithAnUnknownWordInBracesAreRefused) {
-  IdentityPlan plan;
-  plan.files = {{"a", "{privat_key}"}};
-  auto files = identity_files(plan, {"C", Secret{to_bytes("K")}, "R", "i", mac});
-  ASSERT_FALSE(files);
-  EXPECT_TRUE(has(files.error().what, "{private_key}")) << files.error().what;
+TEST(BoardImage, HoldsTheBoardsOwnValuesAndLeavesOtherBracesAlone) {
+  ImagePlan plan = small_image({{"a.json", {R"({"id": "{id}", "n": {"mac": "{mac}"}})"}}, {"both.pem", {"{certificate}{private_key}"}}});
+  auto content = content_of(plan, {"CERT\n", Secret{to_bytes("KEY\n")}, "ROOT\n", "th-1", mac});
+  ASSERT_EQ(content.size(), 2u);
+  EXPECT_EQ(content["a.json"], R"({"id": "th-1", "n": {"mac": "24d7eb123456"}})");
+  EXPECT_EQ(content["both.pem"], "CERT\nKEY\n");
 }
 
-TEST(IdentityFiles, HoldAKeyThatStandsInThemOften) {
-  IdentityPlan plan;
+TEST(BoardImage, WithAnUnknownWordInBracesIsRefused) {
+  EXPECT_TRUE(has(check_template("{privat_key}"), "{private_key}"));
+  auto built = build_board_image(small_image({{"a", {"{key.1}"}}}), {"C", Secret{to_bytes("K")}, "R", "i", mac}, {}, {}, {});
+  ASSERT_FALSE(built);
+  EXPECT_TRUE(has(built.error().what, "{key.1}")) << built.error().what;
+}
+
+TEST(BoardImage, HoldsAKeyThatStandsInItOften) {
   std::string content, expected;
   for (int i = 0; i < 50; ++i) content += "{private_key}{certificate}", expected += std::string(1700, 'k') + std::string(1500, 'c');
-  plan.files = {{"a", content}};
-  auto files = identity_files(plan, {std::string(1500, 'c'), Secret{Bytes(1700, 'k')}, "R", "i", mac});
-  ASSERT_TRUE(files);
-  EXPECT_EQ(as_text((*files)[0].content.reveal()), expected);
+  auto files = content_of(small_image({{"a", {content}}}), {std::string(1500, 'c'), Secret{Bytes(1700, 'k')}, "R", "i", mac});
+  EXPECT_EQ(files["a"], expected);
 }
 
 }  // namespace

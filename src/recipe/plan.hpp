@@ -2,16 +2,23 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/hash.hpp"
+#include "base/secret.hpp"
 #include "chip/chip.hpp"
 #include "image/app_image.hpp"
+#include "image/fat.hpp"
+#include "image/littlefs.hpp"
+#include "image/nvs.hpp"
 #include "image/partition_table.hpp"
 #include "image/spiffs.hpp"
+#include "image/wear_levelling.hpp"
+#include "recipe/values_table.hpp"
 
 namespace espmint {
 
@@ -33,20 +40,58 @@ struct PlannedErase {
   std::string why;
 };
 
-/// A file of the identity image whose content each board gets of its own: "{certificate}", "{private_key}", "{root_ca}",
-/// "{id}", "{mac}", or text with these in it.
-struct IdentityFile {
+enum class ImageFormat { spiffs, littlefs, fat, nvs };
+std::string_view name_of(ImageFormat);   // "spiffs", …, as recipes write them
+std::string_view title_of(ImageFormat);  // "SPIFFS", …, for people
+
+/// What goes into an image under one name: text with words in braces (recipe/words.hpp), or the path of a file beside
+/// the recipe, with words in it, whose bytes are taken as they are.
+struct Template {
+  std::string text;
+  bool from_disk = false;
+  bool operator==(const Template&) const = default;
+};
+struct ImageFile {
   std::string path;
-  std::string content;
+  Template content;
+};
+/// An entry of an NVS image; `encoding` as ESP-IDF's CSV has it: "string", "u8", …, "hex2bin", "base64", "binary".
+struct ImageEntry {
+  std::string space, key, encoding;
+  Template content;
 };
 
-struct IdentityPlan {
+/// How the firmware mounts an image; of each format its part counts.
+struct ImageGeometry {
+  SpiffsGeometry spiffs;
+  LittlefsGeometry littlefs;
+  FatGeometry fat;
+  std::optional<WearLevelling> wear_levelling = WearLevelling{};  // of FAT
+  std::uint32_t nvs_version = 2;
+};
+
+enum class NvsEncryption {
+  none,
+  keys,  // each board has keys of its own, in its nvs_keys partition
+  hmac,  // they are derived from a key in the chip's eFuses
+};
+
+/// A partition that each board gets an image of its own for.
+struct ImagePlan {
   Partition partition;
-  SpiffsGeometry geometry;
-  std::string geometry_from;           // "sdkconfig", "the image the firmware brings", "ESP-IDF's defaults"
-  std::vector<FileOwned> shared_files; // from the image the firmware brings; device files win over them
-  std::string shared_from;             // that image, for people
-  std::vector<IdentityFile> files;
+  ImageFormat format = ImageFormat::spiffs;
+  ImageGeometry geometry;
+  std::string geometry_from;            // "sdkconfig", "the image the firmware brings", "ESP-IDF's defaults"
+  std::vector<FileOwned> shared_files;  // from the image the firmware brings; the board's files win over them
+  std::vector<NvsEntry> shared_entries;
+  std::string shared_from;              // that image, for people
+  std::vector<ImageFile> files;
+  std::vector<ImageEntry> entries;
+  bool keep = false;                    // what the board holds there stays, where nothing of ours replaces it
+  NvsEncryption encryption = NvsEncryption::none;
+  std::optional<Partition> keys_partition;       // of NvsEncryption::keys
+  std::shared_ptr<const Secret> hmac_key;        // of NvsEncryption::hmac, 32 bytes
+  [[nodiscard]] bool has_word(std::string_view beginning) const;  // whether a template has one: "private_key", "key."
 };
 
 /// Which hand-shake the running firmware speaks: docs/formats/handshake.md.
@@ -87,11 +132,13 @@ enum class ChallengePolicy { automatic, required, off };
 struct Plan {
   std::string product;
   const ChipSpec* chip = nullptr;         // whom the firmware was built for
-  std::vector<PlannedRegion> regions;     // in flash order; the identity partition is not among them
+  std::vector<PlannedRegion> regions;     // in flash order; the partitions of `images` are not among them
   std::vector<PlannedErase> erases;
   PartitionTable table;
   FlashOffset table_at;
-  std::optional<IdentityPlan> identity;
+  std::vector<ImagePlan> images;          // in the recipe's order; none: boards get no identity
+  std::map<std::string, Bytes> disk_files;  // what templates name by paths that are the same for every board
+  std::shared_ptr<const ValuesTable> values;  // what {values.NAME} stands for
   std::optional<KeysPlan> keys;
   std::string id_template = "{mac}";
   std::string key = "ec-p256";            // or "rsa-2048"
@@ -103,6 +150,10 @@ struct Plan {
   Sha256 firmware_sha256{};               // over offsets and bytes of all regions
   Sha256 digest{};                        // over everything here that shapes a board: equal digest, equal plan
   std::vector<std::string> notes;         // sentences for the person: what was chosen and why
+
+  [[nodiscard]] bool has_identity() const { return !images.empty(); }
+  /// A key of the pool goes into an image, rather than over the serial line.
+  [[nodiscard]] bool keys_in_images() const;
 };
 
 }  // namespace espmint

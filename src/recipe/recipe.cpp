@@ -3,79 +3,15 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <functional>
 #include <limits>
-#include <toml++/toml.h>
 #include <vector>
 
-#include "base/text.hpp"
 #include "chip/chip.hpp"
 #include "recipe/checks.hpp"
-#include "recipe/identity_files.hpp"
+#include "recipe/section.hpp"
 
 namespace espmint {
 namespace {
-
-/// One table of the file with its known keys; every key is asked for, what is left over is a mistake.
-class Section {
- public:
-  Section(const toml::table& table, std::string name, std::string_view filename)
-      : table_(table), name_(std::move(name)), filename_(filename) {}
-
-  [[nodiscard]] Fault wrong(const toml::source_region& at, std::string what, std::string advice = {}) const {
-    Fault fault{Code::recipe_invalid, Remedy::refuse, std::move(what)};
-    fault.where.input = fmt::format("{}:{}:{}", filename_, at.begin.line, at.begin.column);
-    fault.advice = std::move(advice);
-    return fault;
-  }
-
-  template <typename T>
-  Result<void> take(std::string_view key, T& out, std::string_view kind, const std::function<std::string(const T&)>& refuse = {}) {
-    known_.push_back(key);
-    const toml::node* node = table_.get(key);
-    if (!node) return ok();
-    using Stored = std::conditional_t<std::is_same_v<T, std::uint64_t>, std::int64_t, T>;
-    auto value = node->value_exact<Stored>();
-    if (!value) return fail(wrong(node->source(), fmt::format("{}{} is {}", prefix(), key, kind)));
-    if constexpr (std::is_same_v<T, std::uint64_t>)
-      if (*value < 1) return fail(wrong(node->source(), fmt::format("{}{} is 1 or more", prefix(), key)));
-    out = static_cast<T>(*value);
-    if (refuse)
-      if (std::string why = refuse(out); !why.empty()) return fail(wrong(node->source(), fmt::format("{}{}: {}", prefix(), key, why)));
-    return ok();
-  }
-  const toml::node* node(std::string_view key) {
-    known_.push_back(key);
-    return table_.get(key);
-  }
-  Result<void> nothing_else() const {
-    for (const auto& [key, value] : table_) {
-      if (std::find(known_.begin(), known_.end(), key.str()) != known_.end()) continue;
-      std::string meant = nearest(key.str(), known_);
-      return fail(wrong(key.source(), fmt::format("\"{}{}\" is no key of a recipe", prefix(), key.str()),
-                        meant.empty() ? fmt::format("Known here: {}", fmt::join(known_, ", ")) : fmt::format("Did you mean \"{}\"?", meant)));
-    }
-    return ok();
-  }
-
- private:
-  [[nodiscard]] std::string prefix() const { return name_.empty() ? "" : name_ + "."; }
-  const toml::table& table_;
-  std::string name_;
-  std::string_view filename_;
-  std::vector<std::string_view> known_;
-};
-
-/// `words` are a list that lives as long as the program.
-template <typename Words>
-std::function<std::string(const std::string&)> one_of(const Words& words) {
-  return [&words](const std::string& value) {
-    for (std::string_view word : words)
-      if (value == word) return std::string{};
-    std::string meant = nearest(value, words);
-    return fmt::format("\"{}\" is none of {}{}", value, fmt::join(words, ", "), meant.empty() ? "" : "; did you mean \"" + meant + "\"?");
-  };
-}
 
 std::string check_id(const std::string& id) {
   auto checked = device_id_for(id, Mac{{0x24, 0xd7, 0xeb, 0x12, 0x34, 0x56}});
@@ -83,21 +19,6 @@ std::string check_id(const std::string& id) {
 }
 
 constexpr std::size_t longest_selftest_name = 31;  // docs/formats/handshake.md
-
-/// A list of numbers or of words.
-template <typename T, typename Out>
-Result<void> take_list(Section& section, std::string_view key, std::string_view kind, Out& out) {
-  const toml::node* node = section.node(key);
-  if (!node) return ok();
-  const toml::array* list = node->as_array();
-  if (!list) return fail(section.wrong(node->source(), fmt::format("keys.{} is {}", key, kind)));
-  for (const toml::node& one : *list) {
-    auto value = one.value_exact<T>();
-    if (!value) return fail(section.wrong(one.source(), fmt::format("keys.{} is {}", key, kind)));
-    out.push_back(static_cast<typename Out::value_type>(*value));
-  }
-  return ok();
-}
 
 /// `name = [lowest, highest]` for each value of the firmware's self-test that has limits.
 Result<void> take_selftest(Section& section, KeysPlan& keys) {
@@ -172,44 +93,25 @@ Result<void> take_keys(Section& section, Recipe& recipe) {
   return ok();
 }
 
-Result<void> take_image(Section& section, Recipe& recipe) {
-  static constexpr std::array<std::string_view, 1> formats{"spiffs"};
-  RecipeImage image;
-  std::string format = "spiffs";
-  TRY(section.take<std::string>("partition", image.partition, "a name in quotes"));
-  TRY(section.take<std::string>("format", format, "a word in quotes", [](const std::string& word) -> std::string {
-    if (auto why = one_of(formats)(word); !why.empty()) return fmt::format("\"{}\" images are not made by this version; it makes spiffs", word);
-    return {};
-  }));
-  if (const toml::node* files = section.node("files")) {
-    const toml::table* table = files->as_table();
-    if (!table) return fail(section.wrong(files->source(), "image.files is a table of names and contents"));
+/// `csv` and `by`; every other key is a value that all boards get.
+Result<void> take_values(Section& section, Recipe& recipe) {
+  static constexpr std::array<std::string_view, 2> joins{"mac", "serial"};
+  RecipeValues values;
+  std::string by = "mac";
+  TRY(section.take<std::string>("csv", values.csv, "a path in quotes"));
+  TRY(section.take<std::string>("by", by, "a word in quotes", one_of(joins)));
+  if (const toml::node* same = section.node("same")) {
+    const toml::table* table = same->as_table();
+    if (!table) return fail(section.wrong(same->source(), "values.same is a table of names and texts"));
     for (const auto& [name, node] : *table) {
-      auto content = node.value_exact<std::string>();
-      if (!content) return fail(section.wrong(node.source(), fmt::format("image.files.\"{}\" is text in quotes", name.str())));
-      if (std::string why = check_template(*content); !why.empty())
-        return fail(section.wrong(node.source(), fmt::format("image.files.\"{}\": {}", name.str(), why)));
-      image.files.push_back({std::string{name.str()}, *content});
+      auto value = node.value_exact<std::string>();
+      if (!value) return fail(section.wrong(node.source(), fmt::format("values.same.{} is text in quotes", name.str())));
+      values.same.emplace(name.str(), *value);
     }
-  } else {
-    image.files = default_identity_files();
   }
-  TRY(section.nothing_else());
-  recipe.image = std::move(image);
+  values.by = by == "mac" ? ValuesTable::By::mac : ValuesTable::By::serial;
+  recipe.values = std::move(values);
   return ok();
-}
-
-Result<void> take_images(const toml::table& root, std::string_view filename, Recipe& recipe) {
-  const toml::node* images = root.get("image");
-  if (!images) return ok();
-  Section whole{root, "", filename};
-  const toml::array* list = images->as_array();
-  if (!list || list->empty()) return fail(whole.wrong(images->source(), "an image is written as [[image]]"));
-  if (list->size() > 1) return fail(whole.wrong(list->get(1)->source(), "this version makes one image per board"));
-  const toml::table* table = list->get(0)->as_table();
-  if (!table) return fail(whole.wrong(images->source(), "an image is written as [[image]]"));
-  Section section{*table, "image", filename};
-  return take_image(section, recipe);
 }
 
 Result<void> take_table(const toml::table& root, std::string_view name, std::string_view filename,
@@ -225,8 +127,14 @@ Result<void> take_table(const toml::table& root, std::string_view name, std::str
 
 }  // namespace
 
-std::vector<IdentityFile> default_identity_files() {
-  return {{"certificate.pem.crt", "{certificate}"}, {"private.pem.key", "{private_key}"}, {"aws-root-ca.pem", "{root_ca}"}};
+std::vector<ImageFile> default_identity_files() {
+  return {{"certificate.pem.crt", {"{certificate}"}}, {"private.pem.key", {"{private_key}"}}, {"aws-root-ca.pem", {"{root_ca}"}}};
+}
+
+std::vector<ImageEntry> default_identity_entries() {
+  return {{"identity", "certificate", "string", {"{certificate}"}},
+          {"identity", "private_key", "string", {"{private_key}"}},
+          {"identity", "root_ca", "string", {"{root_ca}"}}};
 }
 
 Recipe default_recipe() { return {}; }
@@ -297,8 +205,9 @@ Result<Recipe> parse_recipe(std::string_view text, std::string_view filename) {
     return ok();
   }));
   TRY(take_table(root, "keys", filename, [&](Section& section) { return take_keys(section, recipe); }));
+  TRY(take_table(root, "values", filename, [&](Section& section) { return take_values(section, recipe); }));
   TRY(take_images(root, filename, recipe));
-  for (std::string_view known : {"product", "firmware", "identity", "image", "keys"}) (void)whole.node(known);
+  for (std::string_view known : {"product", "firmware", "identity", "image", "keys", "values"}) (void)whole.node(known);
   TRY(whole.nothing_else());
   return recipe;
 }
@@ -316,9 +225,14 @@ std::string commented_recipe(const FirmwareSet* firmware, const std::string& fir
   std::string product = firmware ? product_name_of(firmware->project) : "my-product";
   std::string chip{firmware ? firmware->chip->name : "auto"};
   std::vector<std::string> partitions;
+  std::string_view format = "spiffs";
   if (firmware)
-    for (const Partition& candidate : firmware->table.partitions)
-      if (candidate.is_data(data_subtype_spiffs)) partitions.push_back(quoted(candidate.name));
+    for (const Partition& candidate : firmware->table.partitions) {
+      const bool littlefs = candidate.is_data(data_subtype_littlefs);
+      if (!littlefs && !candidate.is_data(data_subtype_spiffs)) continue;
+      if (partitions.empty() && littlefs) format = "littlefs";
+      partitions.push_back(quoted(candidate.name));
+    }
   std::string text = fmt::format(R"(# What this product is. Keys that are left out have the value shown here. All keys: docs/formats/recipe.md
 
 [product]
@@ -343,14 +257,14 @@ challenge = "auto"          # the firmware proves its key where it knows how; "r
   if (!off.empty())
     text += "# This firmware has no partition for an identity. With the line\n#   storage, data, spiffs, , 64K,\n"
             "# in partitions.csv it has one, and this says what goes there:\n";
-  if (partitions.size() > 1) text += fmt::format("# SPIFFS partitions are {}.\n", fmt::join(partitions, ", "));
+  if (partitions.size() > 1) text += fmt::format("# Partitions that could hold it are {}.\n", fmt::join(partitions, ", "));
   std::string partition = !partitions.empty()   ? "partition = " + partitions.front()
                           : firmware != nullptr ? "partition = \"storage\""
                                                 : "# partition = \"storage\"";
-  text += fmt::format("{}[[image]]\n{}{}   # the SPIFFS partition from which the firmware reads its identity\n{}format = \"spiffs\"\n", off, off, partition, off);
+  text += fmt::format("{}[[image]]\n{}{}   # the partition from which the firmware reads its identity\n{}format = \"{}\"           # or spiffs, littlefs, fat, nvs\n", off, off, partition, off, format);
   std::string files;
-  for (const IdentityFile& file : default_identity_files())
-    files += fmt::format("{}{} = {}", files.empty() ? "" : ", ", quoted(file.path), quoted(file.content));
+  for (const ImageFile& file : default_identity_files())
+    files += fmt::format("{}{} = {}", files.empty() ? "" : ", ", quoted(file.path), quoted(file.content.text));
   return text + fmt::format("{}files = {{ {} }}\n", off, files);
 }
 

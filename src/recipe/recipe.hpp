@@ -1,6 +1,7 @@
 // recipe/recipe.hpp: what a product is, as its recipe.toml says it. Every key: docs/formats/recipe.md.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,9 +11,27 @@
 
 namespace espmint {
 
+/// What an [[image]] says; what it leaves out the firmware decides (recipe/plan_images.cpp).
 struct RecipeImage {
-  std::string partition;
-  std::vector<IdentityFile> files;
+  std::string partition;  // empty: the only one that suits the format
+  std::optional<ImageFormat> format;
+  std::vector<ImageFile> files;
+  std::vector<ImageEntry> entries;
+  std::string csv;  // entries as ESP-IDF's CSV has them, with words; relative to the recipe
+  bool keep = false;
+  NvsEncryption encryption = NvsEncryption::none;
+  std::string keys_partition;   // of NvsEncryption::keys; empty: the only one
+  std::string hmac_key;         // a file of 32 bytes, relative to the recipe
+  // Geometry, where the recipe knows better than the firmware's build.
+  std::optional<std::uint32_t> nvs_version, fat_type, sector_size, block_size, name_max;
+  std::optional<bool> wear_levelling, long_names;
+};
+
+/// Values that boards get from a file, a row a board, and values that all of them get.
+struct RecipeValues {
+  std::string csv;  // relative to the recipe; empty: none
+  ValuesTable::By by = ValuesTable::By::mac;
+  std::map<std::string, std::string> same;
 };
 
 struct Recipe {
@@ -26,7 +45,9 @@ struct Recipe {
   bool save_private_key = false;
   ChallengePolicy challenge = ChallengePolicy::automatic;
   std::optional<KeysPlan> keys;      // csv is relative to the recipe
-  std::optional<RecipeImage> image;  // none: the only SPIFFS partition, with the files that firmware in the field reads
+  std::optional<RecipeValues> values;
+  std::vector<RecipeImage> images;   // none: the only SPIFFS or LittleFS partition, with the files that firmware in the
+                                     // field reads
 };
 
 /// Why this cannot be a product's name, which its ledger's folder bears; empty when it can.
@@ -37,7 +58,9 @@ std::string product_name_of(std::string_view project);
 /// What holds where there is no recipe.
 Recipe default_recipe();
 /// certificate.pem.crt, private.pem.key, aws-root-ca.pem.
-std::vector<IdentityFile> default_identity_files();
+std::vector<ImageFile> default_identity_files();
+/// identity.certificate, identity.private_key, identity.root_ca: strings of an NVS image.
+std::vector<ImageEntry> default_identity_entries();
 
 /// Faults (recipe_invalid) with file:line:column; unknown keys name the one that was probably meant; sections of later
 /// versions are refused rather than ignored.

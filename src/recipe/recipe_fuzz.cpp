@@ -2,8 +2,8 @@
 #include <cstdlib>
 
 #include "recipe/checks.hpp"
-#include "recipe/identity_files.hpp"
 #include "recipe/recipe.hpp"
+#include "recipe/words.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace espmint;
@@ -15,8 +15,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!device_id_for(recipe->id, Mac{{2, 0, 0, 0, 0, 1}})) std::abort();
   if (recipe->product.find('/') != std::string::npos || recipe->product.starts_with('.')) std::abort();
   if (recipe->quota && *recipe->quota == 0) std::abort();
-  if (recipe->image)
-    for (const IdentityFile& file : recipe->image->files)
-      if (!check_template(file.content).empty()) std::abort();
+  for (const RecipeImage& image : recipe->images) {
+    for (const ImageFile& file : image.files)
+      if (!check_template(file.content.text).empty() || !check_template(file.path).empty()) std::abort();
+    for (const ImageEntry& entry : image.entries)
+      if (!check_template(entry.content.text).empty() || entry.encoding.empty()) std::abort();
+  }
   return 0;
 }

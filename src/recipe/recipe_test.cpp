@@ -30,7 +30,7 @@ TEST(Recipe, OfNothingIsTheDefaultRecipe) {
   EXPECT_EQ(recipe->challenge, ChallengePolicy::automatic);
   EXPECT_FALSE(recipe->save_private_key);
   EXPECT_FALSE(recipe->quota);
-  EXPECT_FALSE(recipe->image);
+  EXPECT_TRUE(recipe->images.empty());
   EXPECT_EQ(none.id, recipe->id);
   EXPECT_EQ(none.key, recipe->key);
 }
@@ -62,18 +62,10 @@ files = { "cert.pem" = "{certificate}", "conf/id.json" = '{"id": "{id}", "mac": 
   EXPECT_EQ(recipe->key, "rsa-2048");
   EXPECT_TRUE(recipe->save_private_key);
   EXPECT_EQ(recipe->challenge, ChallengePolicy::required);
-  ASSERT_TRUE(recipe->image);
-  EXPECT_EQ(recipe->image->partition, "storage");
-  ASSERT_EQ(recipe->image->files.size(), 2u);
-  EXPECT_EQ(recipe->image->files[1].path, "conf/id.json");
-}
-
-TEST(Recipe, WithoutFilesGetsThoseThatFirmwareInTheFieldReads) {
-  auto recipe = parse("[[image]]\npartition = \"storage\"\n");
-  ASSERT_TRUE(recipe) << describe(recipe.error());
-  std::map<std::string, std::string> files;
-  for (const IdentityFile& file : recipe->image->files) files[file.path] = file.content;
-  EXPECT_EQ(files, (std::map<std::string, std::string>{{"certificate.pem.crt", "{certificate}"}, {"private.pem.key", "{private_key}"}, {"aws-root-ca.pem", "{root_ca}"}}));
+  ASSERT_EQ(recipe->images.size(), 1u);
+  EXPECT_EQ(recipe->images.front().partition, "storage");
+  ASSERT_EQ(recipe->images.front().files.size(), 2u);
+  EXPECT_EQ(recipe->images.front().files[1].path, "conf/id.json");
 }
 
 TEST(Recipe, WithAnUnknownKeyNamesTheOneThatWasMeant) {
@@ -157,8 +149,73 @@ TEST(Recipe, RefusesLimitsAndALockThatCouldNotBeKept) {
 TEST(Recipe, ThatWantsWhatALaterVersionDoesIsRefusedRatherThanIgnored) {
   EXPECT_TRUE(refused("[cloud.aws]\nregion = \"eu-central-1\"\n", "1:1", {"cloud", "not in this version"}));
   EXPECT_TRUE(refused("[identity]\nissuer = \"aws\"\n", "2:10", {"not in this version", "local"}));
-  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n", "2:10", {"nvs", "spiffs"}));
-  EXPECT_TRUE(refused("[[image]]\npartition=\"a\"\n[[image]]\npartition=\"b\"\n", "3:1", {"one image"}));
+}
+
+// ---------------------------------------------------------------- images
+
+TEST(Recipe, HasAnImageForEachPartition) {
+  auto recipe = parse(R"([[image]]
+partition = "storage"
+format = "littlefs"
+name_max = 64
+keep = true
+files = { "id.txt" = "{mac}", "certs/{mac}.pem" = { file = "certs/{mac}.pem" } }
+
+[[image]]
+partition = "nvs"
+format = "nvs"
+version = 1
+encryption = "keys"
+[image.entries.wifi]
+ssid = "{values.ssid}"
+channel = { value = 6, encoding = "u8" }
+boost = true
+offset = -3
+psk = { value = "{values.psk}", encoding = "hex2bin" }
+cert = { file = "wifi.der" }
+
+[values]
+csv = "values.csv"
+same = { ssid = "factory" }
+)");
+  ASSERT_TRUE(recipe) << describe(recipe.error());
+  ASSERT_EQ(recipe->images.size(), 2u);
+  const RecipeImage& files = recipe->images[0];
+  EXPECT_EQ(files.format, ImageFormat::littlefs);
+  EXPECT_TRUE(files.keep);
+  EXPECT_EQ(files.name_max, 64u);
+  ASSERT_EQ(files.files.size(), 2u);
+  EXPECT_EQ(files.files[0].content, (Template{"certs/{mac}.pem", true}));
+  const RecipeImage& nvs = recipe->images[1];
+  EXPECT_EQ(nvs.nvs_version, 1u);
+  EXPECT_EQ(nvs.encryption, NvsEncryption::keys);
+  std::map<std::string, std::string> entries;
+  for (const ImageEntry& entry : nvs.entries) entries[entry.space + "." + entry.key] = entry.encoding + " " + entry.content.text;
+  EXPECT_EQ(entries, (std::map<std::string, std::string>{{"wifi.ssid", "string {values.ssid}"},
+                                                         {"wifi.channel", "u8 6"},
+                                                         {"wifi.boost", "u8 1"},
+                                                         {"wifi.offset", "i32 -3"},
+                                                         {"wifi.psk", "hex2bin {values.psk}"},
+                                                         {"wifi.cert", "binary wifi.der"}}));
+  ASSERT_TRUE(recipe->values);
+  EXPECT_EQ(recipe->values->csv, "values.csv");
+  EXPECT_EQ(recipe->values->same.at("ssid"), "factory");
+}
+
+TEST(Recipe, WhoseImageMakesNoSenseIsRefused) {
+  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs3\"\n", "2:10", {"nvs"}));
+  EXPECT_TRUE(refused("[[image]]\npartition=\"a\"\n[[image]]\npartition=\"a\"\n", "3:1", {"two images", "a"}));
+  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\nfiles = { a = \"b\" }\n", "3:9", {"files", "NVS"}));
+  EXPECT_TRUE(refused("[[image]]\nformat = \"fat\"\nversion = 2\n", "3:11", {"version", "FAT"}));
+  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n[image.entries]\nssid = \"x\"\n", "4:8", {"namespaces"}));
+  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n[image.entries.w]\nsixteen_bytes_xx = 1\n", "4:1", {"1 to 15 bytes"}));
+  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n[image.entries.w]\nn = 5000000000\n", "4:5", {"i32"}));
+  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n[image.entries.w]\nn = { encoding = \"u8\" }\n", "4:5", {"value", "file"}));
+  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n[image.entries.w]\nn = { value = 1, encoding = \"u9\" }\n", "4:29", {"u8"}));
+  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\nencryption = \"hmac\"\n", "3:14", {"hmac_key"}));
+  EXPECT_TRUE(refused("[[image]]\nformat = \"fat\"\nfat_type = 32\n", "3:12", {"12, 16"}));
+  EXPECT_TRUE(refused("[values]\nby = \"label\"\n", "2:6", {"serial"}));
+  EXPECT_TRUE(refused("[values]\nsame = { a = 1 }\n", "2:14", {"text"}));
 }
 
 TEST(Recipe, CommentedParsesBackToWhatItSays) {
@@ -170,9 +227,9 @@ TEST(Recipe, CommentedParsesBackToWhatItSays) {
   EXPECT_EQ(recipe->chip, "esp32");
   EXPECT_EQ(recipe->firmware_path, "build");
   EXPECT_EQ(recipe->id, "{mac}");
-  ASSERT_TRUE(recipe->image);
-  EXPECT_EQ(recipe->image->partition, "storage");
-  EXPECT_EQ(recipe->image->files.size(), 3u);
+  ASSERT_EQ(recipe->images.size(), 1u);
+  EXPECT_EQ(recipe->images.front().partition, "storage");
+  EXPECT_EQ(recipe->images.front().files.size(), 3u);
 }
 
 TEST(Recipe, CommentedWithoutAPartitionForItAsksForNoImage) {
@@ -181,7 +238,7 @@ TEST(Recipe, CommentedWithoutAPartitionForItAsksForNoImage) {
   std::string text = commented_recipe(&*set, "build");
   auto recipe = parse(text);
   ASSERT_TRUE(recipe) << describe(recipe.error());
-  EXPECT_FALSE(recipe->image) << text;
+  EXPECT_TRUE(recipe->images.empty()) << text;
   EXPECT_NE(text.find("spiffs"), std::string::npos);
 }
 

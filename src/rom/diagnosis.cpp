@@ -230,12 +230,25 @@ Fault gets_low_voltage(std::string seen) {
       "Take away what pulls GPIO12 high, or fix the flash voltage at 3.3 V by eFuse (espefuse set-flash-voltage 3.3V)");
 }
 
+bool may_hang(const Port& port, const Fault& fault) {
+  return port.is_chips_own() && (fault.code == Code::board_silent || fault.code == Code::port_failed);
+}
+
+Fault own_usb_hangs(const Fault& last) {
+  Fault fault = because(Code::usb_hangs, "the chip's own USB hangs, and no reset reaches it",
+                        last.seen.empty() ? last.what : fmt::format("{}, {}", last.what, last.seen),
+                        "REPLUG: unplug this board and plug it in again; the same again: with BOOT held");
+  fault.remedy = Remedy::repower;
+  fault.where = last.where;
+  return fault;
+}
+
 bool met_no_board(Code code) {
   constexpr std::array codes{Code::board_silent, Code::board_not_in_download_mode,
                              Code::board_deaf,   Code::foreign_device,
                              Code::line_echo,    Code::noisy_line,
                              Code::brown_out,    Code::voltage_strap,
-                             Code::flash_unknown};
+                             Code::usb_hangs,    Code::flash_unknown};
   return std::find(codes.begin(), codes.end(), code) != codes.end();
 }
 

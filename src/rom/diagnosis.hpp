@@ -3,6 +3,7 @@
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
+#include "io/port.hpp"
 
 namespace espmint {
 
@@ -21,6 +22,11 @@ Fault diagnose(const Heard&);
 
 /// voltage_strap: the flash gets 1.8 V because a strapping pin says so.
 Fault gets_low_voltage(std::string seen);
+
+/// Whether this ended a connect because the chip's own USB hangs: it is enumerated, and nobody answers or takes bytes.
+bool may_hang(const Port&, const Fault&);
+/// usb_hangs (repower), when nothing else is left to try; the last fault is what was seen.
+Fault own_usb_hangs(const Fault& last);
 
 /// Faults of a port behind which no board was met: it is worth asking again, for the next board may be put there.
 bool met_no_board(Code);

@@ -39,6 +39,8 @@ std::optional<SecurityInfo> parse_security_info(ByteView body) {
   info.security.jtag_soft = (flags & soft_jtag) != 0;
   info.security.jtag_hard = (flags & hard_jtag) != 0;
   info.security.flash_encryption = std::popcount(body[crypt_count]) % 2 == 1;
+  constexpr std::uint8_t full_counter = 0b111;
+  info.security.encryption_for_good = body[crypt_count] == full_counter;
   ByteView purposes = body.subspan(first_purpose, keys);
   info.security.key_purposes.assign(purposes.begin(), purposes.end());
   if (body.size() < long_info_bytes) {
@@ -67,6 +69,13 @@ Fault unknown_chip(std::string seen) {
   fault.seen = std::move(seen);
   fault.advice = fmt::format("It knows {}; prepare this board with a newer version of espmint, or put it aside", names_of_all_chips());
   return fault;
+}
+
+std::string locks_in_words(const Security& security) {
+  auto on_off = [](bool on) { return on ? "on" : "off"; };
+  return fmt::format("flash encryption {}{}, secure boot {}, secure download {}", on_off(security.flash_encryption),
+                     security.encryption_for_good ? " for good" : "", on_off(security.secure_boot),
+                     on_off(security.secure_download));
 }
 
 Fault in_secure_download_mode(const SecurityInfo& info) {
@@ -222,11 +231,36 @@ Task<Result<BoardInfo>> identify_locked(Loader& loader) {
 Result<void> check_unlocked(const BoardInfo& board) {
   const Security& security = board.security;
   if (!security.locked()) return ok();
-  auto on_off = [](bool on) { return on ? "on" : "off"; };
   Fault fault{Code::board_locked, Remedy::refuse, "this board is locked: nothing may be written to it in plain"};
-  fault.seen = fmt::format("flash encryption {}, secure boot {}, secure download {}", on_off(security.flash_encryption),
-                           on_off(security.secure_boot), on_off(security.secure_download));
+  fault.seen = locks_in_words(security);
   fault.advice = "Put it aside: it has been in a product that locks its boards";
+  return fail(std::move(fault));
+}
+
+Result<void> check_erasable(const BoardInfo& board, FlashRange range, bool force) {
+  const Security& security = board.security;
+  if (!security.locked()) return ok();
+  // Up to the usual partition table: the bootloader, and before the ESP32's the digest that its first boot made.
+  constexpr FlashRange start_of_flash{{0}, 0x8000};
+  Fault fault{Code::board_locked, Remedy::refuse,
+              "this board is locked: plain images that take the place of what is erased do not start"};
+  fault.seen = locks_in_words(security);
+  if (security.secure_download || security.encryption_for_good) {
+    fault.what = "this board is locked for good: nothing that is written from here takes the place of what is erased";
+    fault.advice = "Nothing was erased; only its own firmware can update it";
+    return fail(std::move(fault));
+  }
+  if (security.secure_boot && range.overlaps(start_of_flash)) {
+    fault.what = "this board starts no bootloader but its own signed one, which would be erased";
+    fault.advice = "Nothing was erased; `flash erase OFFSET SIZE --force` erases what lies behind 0x8000";
+    return fail(std::move(fault));
+  }
+  if (force) return ok();
+  fault.advice =
+      security.flash_encryption
+          ? "Nothing was erased; --force does it all the same, and then write encrypted images (`flash write "
+            "--encrypt`)"
+          : "Nothing was erased; --force does it all the same, and then write signed images (`flash write --force`)";
   return fail(std::move(fault));
 }
 

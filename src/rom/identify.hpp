@@ -27,6 +27,11 @@ Task<Result<BoardInfo>> identify_locked(Loader&);
 /// Whether plain images may be written. Fault board_locked (refuse).
 Result<void> check_unlocked(const BoardInfo&);
 
+/// Whether this range may be erased: a locked board does not start what is written there afterwards in plain. `force`
+/// is heeded where something that starts can be written: not with encryption for good, not for a signed bootloader's
+/// place. Fault board_locked (refuse), with the way out.
+Result<void> check_erasable(const BoardInfo&, FlashRange, bool force);
+
 /// Only the MAC and only for the chip that is known: the second look right before something that cannot be undone.
 Task<Result<Mac>> read_mac(Loader&);
 

@@ -238,6 +238,42 @@ TEST(Watchdogs, AreQuietedWhereAResetByUsbLeavesThemRunning) {
   EXPECT_TRUE(bench.rom.written.empty()) << "it was done before the stub came";
 }
 
+TEST(ALockedBoard, IsErasedOnlyWhereSomethingThatStartsCanBeWrittenAgain) {
+  constexpr FlashRange everything{{0}, 0x40'0000}, behind_the_bootloader{{0x9000}, 0x6000};
+  struct Row {
+    Security security;
+    FlashRange range;
+    bool may, may_by_force;
+    const char* way_out;
+  };
+  const Row rows[] = {
+      {{}, everything, true, true, ""},
+      {{.flash_encryption = true}, everything, false, true, "flash write --encrypt"},
+      {{.flash_encryption = true, .encryption_for_good = true},
+       behind_the_bootloader,
+       false,
+       false,
+       "its own firmware"},
+      {{.secure_boot = true}, everything, false, false, "what lies behind 0x8000"},
+      {{.secure_boot = true}, behind_the_bootloader, false, true, "signed images"},
+      {{.secure_boot = true, .flash_encryption = true}, behind_the_bootloader, false, true, "--encrypt"},
+      {{.secure_download = true}, behind_the_bootloader, false, false, "its own firmware"},
+  };
+  for (const Row& row : rows) {
+    BoardInfo board;
+    board.security = row.security;
+    SCOPED_TRACE(row.way_out);
+    auto asked = check_erasable(board, row.range, false), forced = check_erasable(board, row.range, true);
+    EXPECT_EQ(asked.has_value(), row.may);
+    EXPECT_EQ(forced.has_value(), row.may_by_force);
+    if (asked) continue;
+    EXPECT_EQ(asked.error().code, Code::board_locked);
+    EXPECT_NE(describe(asked.error()).find(row.way_out), std::string::npos) << describe(asked.error());
+    EXPECT_EQ(describe(asked.error()).find("--force") != std::string::npos,
+              row.may_by_force || row.range == everything);
+  }
+}
+
 TEST(FlashPower, IsGivenByTheP4sRevisionsThatLeaveItOff) {
   const ChipSpec& p4 = *chip_named("esp32p4");
   constexpr std::uint32_t pmu_date = 0x5011'53fc, efuse_repeat1 = 0x5012'd034;

@@ -10,6 +10,7 @@
 #include "io/returning_port.hpp"
 #include "recipe/checks.hpp"
 #include "rom/connect.hpp"
+#include "rom/diagnosis.hpp"
 
 namespace espmint {
 namespace {
@@ -175,7 +176,8 @@ void BoardRun::suspect_wire(Step which, const Fault& fault) {
 Task<Result<void>> BoardRun::admit() {
   const Plan& plan = station_.plan;
   CO_TRY(co_await admit_key());
-  if (!plan.identity) co_return ok();
+  if (!plan.has_identity()) co_return ok();
+  CO_TRY(co_await gather_values());
   auto ask = [&ledger = station_.ledger, who = who_, digest = plan.digest] { return ledger.admit(who, digest); };
   CO_TRY(admission_, co_await on_pool(station_.ledger_pool, std::move(ask)));
   using Kind = Admission::Kind;
@@ -190,17 +192,12 @@ Task<Result<void>> BoardRun::admit() {
     keeps_identity_ = true;
     certificate_ = admission_.certificate;
     CO_TRY(co_await check_identity_in_place());
-    // With another plan its shared files may be others too; they lie in one image with a key that nobody has any more.
-    if (admission_.kind == Kind::replan && !noted_old_files_ && !plan.identity->shared_files.empty()) {
-      noted_old_files_ = true;
-      station_.observer.on_note(slot_, fmt::format("the files of {} are not updated on a VERIFIED board; --renew writes them with a new identity",
-                                                   plan.identity->shared_from));
-    }
+    if (admission_.kind == Kind::replan) note_old_files();
     co_return ok();
   }
   if (admission_.kind == Kind::resume) co_return co_await resume_identity();
-  CO_TRY(std::string id, device_id_for(plan.id_template, board_->mac));
-  auto reserve = [&ledger = station_.ledger, who = who_, id = std::move(id),
+  CO_TRY(co_await read_what_is_there());
+  auto reserve = [&ledger = station_.ledger, who = who_, id = values_.id,
                   digest = plan.digest, quota = plan.quota, renew = station_.options.renew] {
     return ledger.reserve(who, id, digest, quota, renew);
   };
@@ -213,11 +210,20 @@ Task<Result<void>> BoardRun::admit() {
 Task<Result<void>> BoardRun::check_identity_in_place() {
   outcome_.record.device_id = admission_.device_id;
   outcome_.already_since = admission_.when;
-  CO_TRY(Md5 on_board, co_await flash_md5(loader_, station_.plan.identity->partition.range));
+  if (plan_has_new_key()) {
+    Fault fault{Code::board_held, Remedy::refuse, fmt::format("this board was VERIFIED on {} without a key of the pool", admission_.when)};
+    fault.advice = "`espmint prepare --renew` mints a new identity for it, with a key";
+    co_return fail(std::move(fault));
+  }
+  CO_TRY(Md5 on_board, co_await identity_on_board());
+  image_md5_ = on_board;
   if (certificate_ && on_board == certificate_->image_md5) co_return ok();
+  CO_TRY(std::optional<std::string> difference, co_await difference_in_place());
+  // What the firmware writes beside its identity is its own.
+  if (!difference) co_return ok();
   Fault fault{Code::board_held, Remedy::refuse,
               fmt::format("this board was VERIFIED on {}, but its identity has been changed or erased since", admission_.when)};
-  fault.seen = fmt::format("board MD5 {}", to_hex(on_board));
+  fault.seen = *difference;
   fault.advice = "Its key is stored nowhere else: `espmint prepare --renew` mints a new one for it";
   co_return fail(std::move(fault));
 }
@@ -228,15 +234,17 @@ Task<Result<void>> BoardRun::resume_identity() {
   certificate_ = admission_.certificate;
   outcome_.record.device_id = admission_.device_id;
   auto pending = station_.pending.find(board_->mac);
-  CO_TRY(Md5 on_board, co_await flash_md5(loader_, station_.plan.identity->partition.range));
-  if (certificate_ && on_board == certificate_->image_md5) {
+  CO_TRY(Md5 on_board, co_await identity_on_board());
+  if (certificate_ && on_board == certificate_->image_md5 && !plan_has_new_key()) {
+    image_md5_ = on_board;
     exposed_ = true;
     co_return co_await mark_written();
   }
   if (pending != station_.pending.end() && pending->second.attempt.number == attempt_->number &&
-      pending->second.until > station_.clock.now()) {
+      pending->second.until > station_.clock.now() && !plan_has_new_key()) {
     exposed_ = true;
-    image_ = pending->second.image;
+    images_ = pending->second.images;
+    image_md5_ = certificate_->image_md5;
     co_return ok();
   }
   // The key is gone with the process that made it: this certificate will never be anybody's.
@@ -246,6 +254,7 @@ Task<Result<void>> BoardRun::resume_identity() {
   CO_TRY(co_await on_pool(station_.ledger_pool, std::move(burn)));
   attempt_.reset();
   certificate_.reset();
+  CO_TRY(co_await read_what_is_there());
   auto reserve = [&ledger = station_.ledger, who = who_, id = admission_.device_id, digest = station_.plan.digest,
                   quota = station_.plan.quota] { return ledger.reserve(who, id, digest, quota, false); };
   CO_TRY(attempt_, co_await on_pool(station_.ledger_pool, std::move(reserve)));
@@ -254,7 +263,7 @@ Task<Result<void>> BoardRun::resume_identity() {
 
 Task<Result<void>> BoardRun::bring_to_flash(std::shared_ptr<const PreparedRegion> region, LookFirst look, std::string_view label,
                                             std::uint64_t done_before) {
-  std::uint64_t total = firmware_->bytes + (image_ ? image_->range.size : 0);
+  std::uint64_t total = firmware_->bytes + identity_bytes();
   auto tell = [this, done_before, total](std::uint64_t done) { station_.observer.on_progress(slot_, done_before + done, total); };
   auto updated = co_await update_region(loader_, station_.pool, std::move(region), look, std::move(tell));
   if (!updated && updated.error().code == Code::flash_differs) updated.error().what = fmt::format("{} is not on the flash as it was sent", label);
@@ -279,7 +288,7 @@ Task<Result<void>> BoardRun::flash_firmware() {
     bool its_own = in_place() && station_.plan.regions[i].kind == PlannedRegion::Kind::data;
     if (!its_own) CO_TRY(co_await bring_to_flash(region, LookFirst::yes, firmware_->labels[i], done));
     done += region->range.size;
-    station_.observer.on_progress(slot_, done, firmware_->bytes + (image_ ? image_->range.size : 0));
+    station_.observer.on_progress(slot_, done, firmware_->bytes + identity_bytes());
   }
   if (in_place()) co_return ok();
   for (const PlannedErase& erase : station_.plan.erases) CO_TRY(co_await erase_if_needed(erase));
@@ -287,7 +296,7 @@ Task<Result<void>> BoardRun::flash_firmware() {
 }
 
 Task<Result<void>> BoardRun::flash_identity() {
-  if (!image_ || written_) co_return ok();
+  if (images_.empty() || written_) co_return ok();
   if (station_.stopping && !exposed_)
     co_return fail({Code::interrupted, Remedy::refuse, "stopped before the identity was written", {}, {}, {}});
   // The last look before what cannot be undone.
@@ -299,12 +308,18 @@ Task<Result<void>> BoardRun::flash_identity() {
     exposed_ = true;
     CO_TRY(save_private_key());
   }
-  CO_TRY(co_await bring_to_flash(image_, LookFirst::no, "the identity image", firmware_->bytes));
+  if (key_in_image()) CO_TRY(co_await expose_key());
+  std::uint64_t done = firmware_->bytes;
+  for (const auto& image : images_) {
+    CO_TRY(co_await bring_to_flash(image, LookFirst::no, "the identity image", done));
+    done += image->range.size;
+  }
   co_return co_await mark_written();
 }
 
 Task<Result<void>> BoardRun::mark_written() {
   written_ = true;
+  if (key_in_image()) CO_TRY(co_await mark_key_written());
   // A resumed board may be WRITTEN in the ledger already.
   if (admission_.kind == Admission::Kind::resume && admission_.state == KeyState::written &&
       admission_.attempt->number == attempt_->number)
@@ -314,7 +329,7 @@ Task<Result<void>> BoardRun::mark_written() {
 }
 
 Task<Result<void>> BoardRun::evidence() {
-  if (!station_.plan.identity) co_return ok();
+  if (!station_.plan.has_identity()) co_return ok();
   // Into download mode: the application has not run yet, so what is read is what was written.
   if (!station_.options.reset) {
     co_return fail({Code::no_reset_lines, Remedy::refuse, "the board cannot be reset here, so nothing proves what it holds", {}, {},
@@ -333,27 +348,31 @@ Task<Result<void>> BoardRun::evidence() {
   }
   CO_TRY(co_await read_flash_id(loader_, again));
   if (again.flash_id != board_->flash_id) co_return fail(board_changed(board_->mac, again.mac));
-  CO_TRY(Md5 on_board, co_await flash_md5(loader_, station_.plan.identity->partition.range));
-  if (on_board != certificate_->image_md5)
-    co_return fail(flash_differs(Code::image_differs, "the identity image", on_board, certificate_->image_md5));
+  CO_TRY(Md5 on_board, co_await identity_on_board());
+  if (on_board != image_md5_) co_return fail(flash_differs(Code::image_differs, "the identity image", on_board, image_md5_));
   evidence_method_ = "rom-digest";
   evidence_detail_ = fmt::format("MD5 {} by the {} after a reset", to_hex(on_board), loader_.speaker() == Speaker::rom ? "ROM" : "stub");
+  if (key_in_image()) {
+    key_evidence_ = evidence_method_;
+    key_evidence_detail_ = "in an image: " + evidence_detail_;
+    key_proven_ = true;
+  }
   co_return ok();
 }
 
 Task<Result<void>> BoardRun::boot() {
-  if (!station_.plan.identity && station_.plan.keys) co_return ok();  // handing over starts it anew
+  if (!station_.plan.has_identity() && station_.plan.keys) co_return ok();  // handing over starts it anew
   CO_TRY(co_await port_.set_baud(Baud{}));
   CO_TRY(co_await port_.discard_input());
   auto started = co_await start_application(Baud{});
   // Without an identity there is nothing to prove: a board on a port without reset lines starts when it is unplugged.
-  if (!started && started.error().code == Code::no_reset_lines && !station_.plan.identity) co_return ok();
+  if (!started && started.error().code == Code::no_reset_lines && !station_.plan.has_identity()) co_return ok();
   co_return started;
 }
 
 Task<Result<void>> BoardRun::challenge_application() {
   const Plan& plan = station_.plan;
-  if (!plan.identity || !certificate_ || plan.challenge == ChallengePolicy::off) co_return ok();
+  if (!plan.has_identity() || !certificate_ || plan.challenge == ChallengePolicy::off) co_return ok();
   bool known_silent = station_.challenges_unanswered >= 2 && station_.challenges_answered == 0;
   if (plan.challenge == ChallengePolicy::automatic && known_silent) co_return ok();
   Nonce nonce;
@@ -394,14 +413,14 @@ Task<Result<void>> BoardRun::challenge_application() {
 }
 
 Task<Result<void>> BoardRun::record_verified() {
-  if (station_.plan.identity && !keeps_identity_) {
+  if (station_.plan.has_identity() && !keeps_identity_) {
     Evidence seen{evidence_method_, certificate_->image_md5, evidence_detail_};
     auto mark = [&ledger = station_.ledger, attempt = *attempt_, seen] { return ledger.mark_verified(attempt, seen); };
     CO_TRY(co_await on_pool(station_.ledger_pool, std::move(mark)));
   }
   CO_TRY(co_await record_key());
   verified_ = true;
-  outcome_.already = keeps_identity_ || (key_ && !station_.plan.identity && !outcome_.already_since.empty());
+  outcome_.already = keeps_identity_ || (key_ && !station_.plan.has_identity() && !outcome_.already_since.empty());
   co_return ok();
 }
 
@@ -443,9 +462,9 @@ Task<void> BoardRun::settle(Result<void> end) {
   auto key_released = co_await release_key(why);
   if (!key_released) fault = std::move(key_released.error());
   // A secret that may be on the board is kept for that board, in memory only.
-  if (board_ && exposed_ && !verified_ && image_ && attempt_ && certificate_) {
+  if (board_ && exposed_ && !verified_ && !images_.empty() && attempt_ && certificate_) {
     station_.pending.insert_or_assign(
-        board_->mac, PendingIdentity{*attempt_, *certificate_, image_, station_.clock.now() + station_.options.pending_for});
+        board_->mac, PendingIdentity{*attempt_, *certificate_, images_, station_.clock.now() + station_.options.pending_for});
   } else if (board_ && verified_) {
     station_.pending.erase(board_->mac);
   }
@@ -496,27 +515,50 @@ void BoardRun::enter(Step next) {
   station_.observer.on_step(slot_, next);
 }
 
-Task<Result<void>> BoardRun::reconnect() {
-  // A lost connection is built up from the reset on; the stub is gone with it.
-  co_return co_await bring_up();
+/// The supply of a chip whose own USB hangs, off and on. Faults: `why`, with what hindered it.
+Task<Result<void>> BoardRun::repower(Fault why) {
+  auto powered = co_await port_.repower();
+  if (!powered) {
+    why.seen += "; " + describe(powered.error());
+    co_return fail(std::move(why));
+  }
+  station_.observer.on_note(slot_, fmt::format("{}; its hub has switched it off and on, trying again", why.what));
+  co_return ok();
 }
 
 Task<Result<void>> BoardRun::step(Step which, StepBody body) {
   enter(which);
+  bool connects_itself = which == Step::connect || which == Step::evidence || which == Step::hand_over;
+  bool connected = true;
+  int power_cuts = 0;
   for (int attempt = 1;; ++attempt) {
-    Result<void> end = co_await (this->*body)();
+    Result<void> end;
+    // A lost connection is built up from the reset on; the stub is gone with it.
+    bool reconnects = !std::exchange(connected, true);
+    if (reconnects) end = co_await bring_up();
+    bool failed_to_reconnect = !end;
+    if (end) end = co_await (this->*body)();
     if (end) co_return end;
     Fault fault = std::move(end.error());
     if (fault.where.step.empty()) fault.where.step = spec_of(which).name;
     const RetryRule* rule = retry_rule(which, fault.remedy);
     bool restarted = which == Step::hand_over && is_explained(fault);
     bool gone = (fault.code == Code::port_gone && !restarted) || station_.stopping;
-    if (!rule || attempt >= rule->attempts || gone) co_return fail(std::move(fault));
+    bool used_up = !rule || attempt >= rule->attempts || failed_to_reconnect;
+    if (used_up && !gone && station_.options.reset && may_hang(port_, fault)) {
+      fault = own_usb_hangs(fault);
+      rule = retry_rule(which, fault.remedy);
+      used_up = !rule || ++power_cuts >= rule->attempts;
+    }
+    if (used_up || gone) co_return fail(std::move(fault));
+    connected = connects_itself || fault.remedy == Remedy::retry;
+    if (fault.remedy == Remedy::repower) {
+      CO_TRY(co_await repower(std::move(fault)));
+      continue;
+    }
     station_.observer.on_note(slot_, fmt::format("{}; trying again", describe(fault)));
     if (fault.remedy == Remedy::reconnect || which == Step::connect) suspect_wire(which, fault);
     co_await station_.clock.sleep_for(rule->pause);
-    bool connects_itself = which == Step::connect || which == Step::evidence || which == Step::hand_over;
-    if (fault.remedy == Remedy::reconnect && !connects_itself) CO_TRY(co_await reconnect());
   }
 }
 

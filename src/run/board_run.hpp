@@ -6,6 +6,7 @@
 
 #include "base/secret.hpp"
 #include "handshake/line_dialect.hpp"
+#include "recipe/board_image.hpp"
 #include "rom/update_region.hpp"
 #include "run/reconcile.hpp"
 #include "run/station.hpp"
@@ -58,8 +59,14 @@ class BoardRun {
   Task<std::vector<Settlement>> drain_intents();
   Task<void> settle(Result<void> end);
 
-  // The other arm, beside flash_firmware.
+  // The other arm, beside flash_firmware, and what it needs before (make_identity.cpp).
+  Task<Result<void>> gather_values();
+  Task<Result<void>> read_what_is_there();
   Task<Result<void>> make_identity();
+  Task<Result<OnBoard>> read_image_on_board(const ImagePlan&);
+  Task<Result<Md5>> identity_on_board();
+  Task<Result<std::optional<std::string>>> difference_in_place();
+  void note_old_files();
   Task<Result<void>> resume_identity();
   Result<void> save_private_key();
   Task<Result<void>> mark_written();
@@ -97,7 +104,7 @@ class BoardRun {
   Task<Result<void>> step(Step, StepBody);
   Task<Result<void>> speed_up(Baud);
   void suspect_wire(Step, const Fault&);
-  Task<Result<void>> reconnect();
+  Task<Result<void>> repower(Fault why);
   Task<Result<BoardInfo>> connect_and_identify();
   // Boards that take their port along when they are reset (vanishing_port.cpp).
   Task<Result<void>> start_application(Baud);
@@ -108,6 +115,10 @@ class BoardRun {
   Task<Result<void>> bring_to_flash(std::shared_ptr<const PreparedRegion>, LookFirst, std::string_view label, std::uint64_t done_before);
   Task<Result<void>> erase_if_needed(const PlannedErase&);
   void enter(Step);
+  [[nodiscard]] std::uint64_t identity_bytes() const;
+  [[nodiscard]] bool key_in_image() const { return key_ && station_.plan.keys_in_images(); }
+  /// A key of the pool that no image with this board's identity can hold yet.
+  [[nodiscard]] bool plan_has_new_key() const { return key_in_image() && key_->state == KeyState::reserved; }
   /// VERIFIED before with this very plan.
   [[nodiscard]] bool in_place() const { return keeps_identity_ && admission_.kind == Admission::Kind::verified; }
 
@@ -133,7 +144,11 @@ class BoardRun {
   std::shared_ptr<const PreparedFirmware> firmware_;
   std::optional<Attempt> attempt_;
   std::optional<CertificateRecord> certificate_;
-  std::shared_ptr<const PreparedRegion> image_;
+  BoardValues values_;                     // what its templates stand for; certificate and keys when they are made
+  DiskFiles disk_;
+  std::vector<OnBoard> there_;             // of each image of the plan, where what is there is kept
+  std::vector<std::shared_ptr<const PreparedRegion>> images_;
+  Md5 image_md5_{};                        // of what was written, or of what lies there and is its identity
   std::optional<PoolKey> key_;  // of the pool; its state as this run knows it
   bool key_proven_ = false;
   std::string key_evidence_ = "read-back", key_evidence_detail_ = "every field, after a reset";

@@ -174,7 +174,7 @@ Task<Result<Greeting>> BoardRun::hear_application(std::size_t values, std::chron
 }
 
 Task<Result<void>> BoardRun::hand_over_key() {
-  if (!station_.plan.keys) co_return ok();
+  if (!station_.plan.keys || key_in_image()) co_return ok();
   const KeysPlan& keys = *station_.plan.keys;
   auto read = [&station = station_, number = key_->number] { return station.keys->fields(number); };
   CO_TRY(std::vector<Secret> fields, co_await on_pool(station_.ledger_pool, std::move(read)));

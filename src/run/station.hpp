@@ -12,6 +12,7 @@
 #include "io/port.hpp"
 #include "ledger/key_file.hpp"
 #include "ledger/ledger.hpp"
+#include "recipe/folder.hpp"
 #include "recipe/plan.hpp"
 #include "rom/identify.hpp"
 #include "rom/stub.hpp"
@@ -36,7 +37,7 @@ class RunObserver {
 struct PendingIdentity {
   Attempt attempt;
   CertificateRecord certificate;
-  std::shared_ptr<const PreparedRegion> image;
+  std::vector<std::shared_ptr<const PreparedRegion>> images;
   Instant until;
 };
 
@@ -48,6 +49,7 @@ struct StationOptions {
   std::string keep_key_folder;  // not empty: private keys are saved there (recipe: save_private_key)
   Duration challenge_patience = std::chrono::milliseconds{2500};
   Duration pending_for = std::chrono::minutes{10};
+  std::string serial;           // of the one board that is prepared, as it was scanned; empty: none
   Duration button_patience{};   // for a hand at BOOT and RESET where no wire does it; 0: nobody is there
 };
 
@@ -64,6 +66,7 @@ struct Station {
   FirmwarePreparer& firmware;
   StationOptions options;
   KeyFile* keys = nullptr;  // where the plan hands out keys; used on the ledger's pool only
+  const Folder* files = nullptr;  // the recipe's: files of one board's own
 
   std::map<Mac, PendingIdentity> pending{};
   std::map<Mac, std::string> active{};  // boards in a run now, and their slot: one MAC in two slots is a clone or a mistake

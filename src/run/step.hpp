@@ -60,6 +60,12 @@ inline constexpr std::array retry_rules{
     RetryRule{Step::evidence, Remedy::reconnect, 3, std::chrono::milliseconds{250}},
     // It identifies the board itself; what was sent once is not sent again unless the board asks again after a reset.
     RetryRule{Step::hand_over, Remedy::reconnect, 3, std::chrono::milliseconds{250}},
+    // The last rung, when the rows above are used up: a chip whose own USB hangs loses its supply once. Counted by
+    // itself.
+    RetryRule{Step::connect, Remedy::repower, 2, std::chrono::milliseconds{0}},
+    RetryRule{Step::flash_firmware, Remedy::repower, 2, std::chrono::milliseconds{0}},
+    RetryRule{Step::flash_identity, Remedy::repower, 2, std::chrono::milliseconds{0}},
+    RetryRule{Step::evidence, Remedy::repower, 2, std::chrono::milliseconds{0}},
 };
 
 constexpr const RetryRule* retry_rule(Step step, Remedy remedy) {

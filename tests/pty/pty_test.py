@@ -29,6 +29,8 @@ import tty
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import side_by_side  # noqa: E402
 CHANGE_BAUDRATE = b"\xc0\x00\x0f\x08\x00"  # how such a frame begins
 TCGETS2, TCSETS2, BOTHER, CBAUD, IBSHIFT = 0x802C542A, 0x402C542B, 0o10000, 0o10017, 16
 PROGRAM, SHIM, FOLDER, NUMBERS = "", None, None, itertools.count()
@@ -413,6 +415,8 @@ def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     PROGRAM = str(pathlib.Path(sys.argv.pop(1)).resolve())
+    if len(sys.argv) == 1:
+        sys.exit(side_by_side.run(PROGRAM, tests_each=1))
     compiler = shutil.which("cc")
     if not compiler:
         print("SKIPPED: there is no C compiler (cc) for the modem-line shim", file=sys.stderr)

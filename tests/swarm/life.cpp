@@ -96,6 +96,7 @@ class Shop final : public WireTap {
       if (life_.stop.at == Stop::At::secret && ++keys_sent_ >= life_.stop.nth) return life_.stop.count;
       if (due(at, Moment::From::secret)) return at.visit->when.count;
     }
+    if (due(at, Moment::From::quiet) && at.handing_over) bench_.loop.spawn(strike_when_quiet(at, at.visit, at.writes));
     if (due(at, Moment::From::hand_over) && at.handing_over && count >= at.visit->when.count) return 0;
     return std::nullopt;
   }
@@ -257,6 +258,11 @@ class Shop final : public WireTap {
   Task<> strike_later(Slot& at, const Visit* visit) {
     co_await bench_.loop.sleep_for(std::chrono::milliseconds{visit->when.count});
     if (at.visit == visit && !at.judged) strike(at);
+  }
+
+  Task<> strike_when_quiet(Slot& at, const Visit* visit, std::uint64_t writes) {
+    co_await bench_.loop.sleep_for(std::chrono::milliseconds{visit->when.count});
+    if (at.visit == visit && !at.judged && at.writes == writes) strike(at);
   }
 
   Task<> wait(Slot& at, Duration at_most) {

@@ -2,10 +2,12 @@
 //   espmint-torture --seed 1 --runs 20000
 //   espmint-torture-bugs --bugs all              every planted bug (bugs.py), until a watcher sees it
 #include <malloc.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <thread>
@@ -82,14 +84,15 @@ constexpr BugRow bugs[] = {
 #include "bugs.inc"
 };
 
-/// Every bug, or the one that is named, until a watcher sees it; how many were not seen.
-int hunt(const Orders& orders, const std::string& which, unsigned core, unsigned cores) {
+/// Every bug, or the one that is named, until a watcher sees it; how many were not seen. `next`: shared by the
+/// processes, each of which takes the next bug when it is done with one.
+int hunt(const Orders& orders, const std::string& which, std::atomic<unsigned>& next) {
   int missed = 0;
   {
     ShiftRunner runner{scratch_folder()};
-    for (const BugRow& bug : bugs) {
-      bool mine = static_cast<unsigned>(bug.number) % cores == core;
-      if (which == "all" ? !mine : which != std::to_string(bug.number) || core != 0) continue;
+    for (unsigned n = next++; n < std::size(bugs); n = next++) {
+      const BugRow& bug = bugs[n];
+      if (which != "all" && which != std::to_string(bug.number)) continue;
       espmint::seeded_bug = bug.number;
       auto began = std::chrono::steady_clock::now();
       Tally tally;
@@ -112,8 +115,11 @@ int hunt(const Orders& orders, const std::string& which, unsigned core, unsigned
 
 int hunt_all(const Orders& orders, const std::string& which, unsigned cores) {
   auto began = std::chrono::steady_clock::now();
+  void* shared =
+      mmap(nullptr, sizeof(std::atomic<unsigned>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  auto& next = *new (shared) std::atomic<unsigned>{0};
   for (unsigned core = 0; core < cores; ++core)
-    if (fork() == 0) _exit(std::min(100, hunt(orders, which, core, cores)));
+    if (fork() == 0) _exit(std::min(100, hunt(orders, which, next)));
   int missed = 0, status = 0;
   while (wait(&status) > 0) missed += WIFEXITED(status) ? WEXITSTATUS(status) : 100;
   std::printf("%zu bugs planted, %d missed, %.0f s\n", std::size(bugs), missed, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());

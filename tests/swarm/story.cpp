@@ -52,6 +52,8 @@ std::string describe(const Moment& moment) {
     case Moment::From::plugged: return fmt::format("{} ms after it was plugged in", moment.count);
     case Moment::From::hand_over: return fmt::format("before write {} of the hand-over", moment.count);
     case Moment::From::listening: return fmt::format("{} ms after the hand-over began", moment.count);
+    case Moment::From::quiet:
+      return fmt::format("{} ms after the last write of the hand-over", moment.count);
     case Moment::From::secret: break;
   }
   return fmt::format("after {} bytes of its key", moment.count);
@@ -71,6 +73,69 @@ std::string describe(const Stop& stop) {
     case Stop::At::secret: break;
   }
   return fmt::format("stops after {} bytes of key {} that it sends", stop.count, stop.nth);
+}
+
+// Some dangers need several things to come together. A shift in sixteen each is made for one of them, whatever else it
+// has: drawn by dice of their own, so that all other shifts are as they were.
+
+/// Boards are swapped in their fixture while the application starts or asks, which takes a second of a visit's minute.
+void swap_while_it_starts(Story& story, Dice& dice) {
+  for (Life& life : story.lives)
+    for (Visit& visit : life.visits) {
+      if (visit.harm == Harm::none || dice.one_of(3)) continue;
+      visit.harm = Harm::swapped_in_the_fixture;
+      visit.when = {Moment::From::quiet, 60 + dice.roll(dice.one_of(2) ? 250 : 800)};
+    }
+}
+
+/// Boards come again whose firmware shows nothing of its key, and are swapped for others while that is waited for.
+void swap_who_shows_nothing(Story& story, Dice& dice) {
+  story.app = "mute";
+  for (Life& life : story.lives)
+    for (std::size_t n = 0; n + 1 < life.visits.size(); n += 2) {
+      Visit &first = life.visits[n], &again = life.visits[n + 1];
+      first.harm = Harm::none;
+      again.slot = first.slot;
+      again.board = first.board;
+      again.harm = Harm::swapped_in_the_fixture;
+      again.when = {Moment::From::quiet, 60 + dice.roll(2500)};
+    }
+}
+
+/// A key is reserved for a board that leaves too early, again the next time, when it is sent; and then the ledger is
+/// back that only knows of the first time.
+void forget_the_second_time(Story& story, Dice& dice) {
+  constexpr std::size_t needed = 3;
+  while (story.lives.size() < needed) story.lives.push_back(story.lives.front());
+  story.slots = 1;
+  const std::size_t board = dice.roll(story.boards.size());
+  for (std::size_t n = 0; n < needed; ++n) {
+    Life& life = story.lives[n];
+    for (Visit& visit : life.visits) visit.slot = 0;
+    life.before = n + 1 == needed ? Before::ledger_of_before : Before::nothing;
+    if (n + 1 == needed) break;
+    life.stop = {};
+    life.visits.resize(1 + dice.roll(3));
+    Visit& meeting = n == 0 ? life.visits.back() : life.visits.front();
+    meeting.board = board;
+    meeting.harm = Harm::pulled;
+    meeting.when =
+        n == 0 ? Moment{Moment::From::hand_over, dice.roll(12)} : Moment{Moment::From::secret, dice.roll(80)};
+  }
+}
+
+void make_for_a_danger(Story& story) {
+  Dice dice{story.seed ^ 0x6461'6e67'6572};
+  switch (dice.roll(16)) {
+    case 0:
+      return swap_while_it_starts(story, dice);
+    case 1:
+      return forget_the_second_time(story, dice);
+    case 2:
+      return swap_who_shows_nothing(story, dice);
+    default:
+      return;
+  }
 }
 
 }  // namespace
@@ -118,6 +183,7 @@ Story draw_story(std::uint64_t seed) {
     life.second_station = dice.one_of(5);
     out.lives.push_back(std::move(life));
   }
+  make_for_a_danger(out);
   Life quiet;
   quiet.quiet = true;
   for (std::size_t board = 0; board < out.boards.size(); ++board) quiet.visits.push_back({board % out.slots, board, Harm::none, {}, 0, 300});

@@ -33,6 +33,7 @@ struct Moment {
     hand_over,  // before the count-th write to its port after the step "hand over" began
     listening,  // `count` ms after that step began
     secret,     // after `count` bytes of the write that carries its key
+    quiet,      // `count` ms after a write of the hand-over behind which no other came: the application starts, or asks
   } from = From::plugged;
   std::uint64_t count = 0;
 };
