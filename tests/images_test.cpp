@@ -1,23 +1,13 @@
-// Boards whose identity lies in other images than a SPIFFS: whole runs in virtual time, then what the virtual board's own
-// readers find in its flash.
+// Boards whose identity lies in other images than a SPIFFS: whole runs in virtual time, then what the virtual board's
+// own readers find in its flash.
 #include <gtest/gtest.h>
 
-#include "ledger/invariants.hpp"
 #include "sim/boot.hpp"
 #include "sim/identity_source.hpp"
-#include "tests/bench.hpp"
+#include "tests/line_words.hpp"
 
 namespace espmint {
 namespace {
-
-LineOptions once(const std::string& port) {
-  LineOptions options;
-  options.ports = {port};
-  options.one_pass = true;
-  return options;
-}
-
-const RunOutcome& last(Bench& bench, const std::string& slot) { return bench.listener.done[slot].back(); }
 
 std::string fault_of(Bench& bench, const std::string& slot) {
   return last(bench, slot).fault ? describe(*last(bench, slot).fault) : "";
@@ -38,12 +28,6 @@ std::map<std::string, std::string> files_on(Bench& bench, const std::string& slo
       for (const sim::StoredFile& file : one.files) out[file.name] = as_text(file.content);
     }
   return out;
-}
-
-void expect_sound(Bench& bench) {
-  auto violations = find_violations(bench.folder() / "ledger");
-  ASSERT_TRUE(violations) << describe(violations.error());
-  for (const auto& violation : *violations) ADD_FAILURE() << violation;
 }
 
 struct Kind {
@@ -91,7 +75,8 @@ TEST_P(Identity, StaysWhenTheBoardComesAgain) {
     std::copy_n(bench.flash("b").begin() + at, image.partition.range.size, bench.flash("a").begin() + at);
     if (!image.keys_partition) continue;
     const auto keys_at = static_cast<std::ptrdiff_t>(image.keys_partition->range.at.bytes);
-    std::copy_n(bench.flash("b").begin() + keys_at, image.keys_partition->range.size, bench.flash("a").begin() + keys_at);
+    std::copy_n(bench.flash("b").begin() + keys_at, image.keys_partition->range.size,
+                bench.flash("a").begin() + keys_at);
   }
   EXPECT_NE(bench.run(once("a")).exit(), Exit::good);
   EXPECT_EQ(last(bench, "a").fault->code, Code::board_held);
@@ -102,7 +87,8 @@ INSTANTIATE_TEST_SUITE_P(
     EveryFormat, Identity,
     testing::Values(Kind{"spiffs", ""}, Kind{"littlefs", ""}, Kind{"fat", "[[image]]\nformat = \"fat\"\n", 1_MiB},
                     Kind{"nvs", "[[image]]\nformat = \"nvs\"\npartition = \"identity\"\n"},
-                    Kind{"nvs-encrypted", "[[image]]\nformat = \"nvs\"\npartition = \"identity\"\nencryption = \"keys\"\n"}),
+                    Kind{"nvs-encrypted",
+                         "[[image]]\nformat = \"nvs\"\npartition = \"identity\"\nencryption = \"keys\"\n"}),
     [](const auto& of) {
       std::string name = of.param.identity;
       std::replace(name.begin(), name.end(), '-', '_');
@@ -150,7 +136,9 @@ csv = "values.csv"
 }
 
 TEST(Images, ThatAreTheSameForEveryBoardArePartsOfTheFirmware) {
-  BenchImages images{"spiffs", 64_KiB, "[[image]]\nformat = \"spiffs\"\nfiles = { \"a.txt\" = \"all\", \"b.bin\" = { file = \"b.bin\" } }\n"};
+  BenchImages images{
+      "spiffs", 64_KiB,
+      "[[image]]\nformat = \"spiffs\"\nfiles = { \"a.txt\" = \"all\", \"b.bin\" = { file = \"b.bin\" } }\n"};
   images.files.put("b.bin", "B");
   Bench bench{Seed{24}, {}, {}, nullptr, images};
   EXPECT_FALSE(bench.plan.has_identity());
@@ -160,7 +148,9 @@ TEST(Images, ThatAreTheSameForEveryBoardArePartsOfTheFirmware) {
 }
 
 TEST(Images, KeepWhatTheBoardHolds) {
-  BenchImages user{"nvs", 64_KiB, "[[image]]\npartition = \"identity\"\nformat = \"nvs\"\nentries = { user = { name = \"kitchen {mac}\" } }\n"};
+  BenchImages user{
+      "nvs", 64_KiB,
+      "[[image]]\npartition = \"identity\"\nformat = \"nvs\"\nentries = { user = { name = \"kitchen {mac}\" } }\n"};
   Bytes flash;
   {
     Bench before{Seed{25}, {}, {}, nullptr, user};
@@ -246,7 +236,8 @@ TEST(KeyInAnImage, WaitsForItsBoardThroughAPulledCable) {
   bench.before_send = nullptr;
   bench.plug_in("b");
   ASSERT_EQ(bench.run(once("b")).exit(), Exit::good) << fault_of(bench, "b");
-  EXPECT_EQ(files_on(bench, "b", "storage")["key.txt"], "K2:2222222222222222") << "the first is a's, whatever became of it";
+  EXPECT_EQ(files_on(bench, "b", "storage")["key.txt"], "K2:2222222222222222")
+      << "the first is a's, whatever became of it";
   bench.ports().plug("a");
   ASSERT_EQ(bench.run(once("a")).exit(), Exit::good) << fault_of(bench, "a");
   EXPECT_EQ(files_on(bench, "a", "storage")["key.txt"], "K1:1111111111111111");

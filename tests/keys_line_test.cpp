@@ -8,7 +8,7 @@
 #include <set>
 
 #include "ledger/invariants.hpp"
-#include "tests/bench.hpp"
+#include "tests/line_words.hpp"
 
 namespace espmint {
 namespace {
@@ -79,13 +79,6 @@ LineOptions on(std::vector<std::string> ports, std::uint64_t count) {
   options.count = count;
   return options;
 }
-LineOptions once(const std::string& port) {
-  LineOptions options = on({port}, 1);
-  options.count.reset();
-  options.one_pass = true;
-  return options;
-}
-const RunOutcome& last(Bench& bench, const std::string& slot) { return bench.listener.done[slot].back(); }
 std::string said(Bench& bench, const std::string& slot) {
   const RunOutcome& outcome = last(bench, slot);
   return outcome.fault ? describe(*outcome.fault) : "";

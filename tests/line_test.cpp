@@ -3,8 +3,7 @@
 
 #include <set>
 
-#include "ledger/invariants.hpp"
-#include "tests/bench.hpp"
+#include "tests/line_words.hpp"
 
 namespace espmint {
 namespace {
@@ -17,21 +16,6 @@ LineOptions on(std::vector<std::string> ports, std::uint64_t count) {
   options.count = count;
   return options;
 }
-LineOptions once(const std::string& port) {
-  LineOptions options;
-  options.ports = {port};
-  options.one_pass = true;
-  return options;
-}
-
-const RunOutcome& last(Bench& bench, const std::string& slot) { return bench.listener.done[slot].back(); }
-
-void expect_sound(Bench& bench) {
-  auto violations = find_violations(bench.folder() / "ledger");
-  ASSERT_TRUE(violations) << describe(violations.error());
-  for (const auto& violation : *violations) ADD_FAILURE() << violation;
-}
-
 TEST(Line, GivesAPluggedInBoardItsFirmwareAndAnIdentityOfItsOwn) {
   Bench bench{Seed{1}};
   bench.plug_in("a");

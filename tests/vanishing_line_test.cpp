@@ -6,7 +6,7 @@
 
 #include "io/returning_port.hpp"
 #include "ledger/invariants.hpp"
-#include "tests/bench.hpp"
+#include "tests/line_words.hpp"
 
 namespace espmint {
 namespace {
@@ -44,7 +44,6 @@ LineOptions on(std::vector<std::string> ports, std::uint64_t count) {
   options.count = count;
   return options;
 }
-const RunOutcome& last(Bench& bench, const std::string& slot) { return bench.listener.done[slot].back(); }
 std::string said(Bench& bench, const std::string& slot) {
   if (bench.listener.done[slot].empty()) return "no board was ever done";
   const RunOutcome& outcome = last(bench, slot);

@@ -181,10 +181,7 @@ void add_fat(CLI::App& image, const Finish& finish) {
     auto options = std::make_shared<FatOptions>();
     CLI::App& command = add_command(fat, name, help, examples, options, run, finish);
     command.add_option("file", options->file, "Image")->required()->type_name("FILE");
-    if (run != &extract_fat_command) return;
-    command.add_option("-o,--output", options->out, "Folder to extract into (one named after the image)")
-        ->type_name("DIR");
-    command.add_flag("--force", options->force, "Overwrite files that are there and differ");
+    if (run == &extract_fat_command) add_extraction(command, *options);
   };
   reading("list", "Names and sizes of its files and folders",
           "  espmint image fat list storage.bin\n  espmint image fat list --json storage.bin\n", &list_fat_command);

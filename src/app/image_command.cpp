@@ -45,6 +45,11 @@ CLI::App& add_format(CLI::App& image, const std::string& name, std::string help)
   return format;
 }
 
+void add_extraction(CLI::App& command, ImageOptions& options) {
+  command.add_option("-o,--output", options.out, "Folder to extract into (one named after the image)")->type_name("DIR");
+  command.add_flag("--force", options.force, "Overwrite files that are there and differ");
+}
+
 FileMode mode_like(const fs::path& path) {
   std::error_code error;
   fs::perms perms = fs::status(path, error).permissions();

@@ -64,6 +64,9 @@ CLI::Option* number_option(CLI::App& command, const std::string& name, Number& t
       ->type_name("N");
 }
 
+/// -o and --force of `extract`.
+void add_extraction(CLI::App& command, ImageOptions&);
+
 /// What is made of secret files is as hard to read as they are.
 FileMode mode_like(const std::filesystem::path&);
 

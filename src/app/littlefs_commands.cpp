@@ -89,10 +89,7 @@ void add_littlefs(CLI::App& image, const Finish& finish) {
     number_option(command, "--block-size", options->geometry.block_size,
                   "Tried first; the image itself states it (4096)");
     command.add_option("file", options->file, "Image")->required()->type_name("FILE");
-    if (run != &extract_littlefs_command) return;
-    command.add_option("-o,--output", options->out, "Folder to extract into (one named after the image)")
-        ->type_name("DIR");
-    command.add_flag("--force", options->force, "Overwrite files that are there and differ");
+    if (run == &extract_littlefs_command) add_extraction(command, *options);
   };
   reading("list", "Names and sizes of its files, and its folders",
           "  espmint image littlefs list storage.bin\n  espmint image littlefs list --json storage.bin\n",

@@ -115,10 +115,7 @@ void add_spiffs(CLI::App& image, const Finish& finish) {
     CLI::App& command = add_command(spiffs, name, help, examples, options, run, finish);
     add_geometry(command, options->geometry);
     command.add_option("file", options->file, "Image")->required()->type_name("FILE");
-    if (run != &extract_spiffs_command) return;
-    command.add_option("-o,--output", options->out, "Folder to extract into (one named after the image)")
-        ->type_name("DIR");
-    command.add_flag("--force", options->force, "Overwrite files that are there and differ");
+    if (run == &extract_spiffs_command) add_extraction(command, *options);
   };
   reading("list", "Names and sizes of its files",
           "  espmint image spiffs list storage.bin\n  espmint image spiffs list --json storage.bin\n",

@@ -61,7 +61,8 @@ class Reader {
         return wrong("a quote is opened and never closed");
       }
       field += rest_.substr(0, quote);
-      line_ += static_cast<std::uint32_t>(std::count(rest_.begin(), rest_.begin() + static_cast<std::ptrdiff_t>(quote), '\n'));
+      line_ += static_cast<std::uint32_t>(
+          std::count(rest_.begin(), rest_.begin() + static_cast<std::ptrdiff_t>(quote), '\n'));
       rest_.remove_prefix(quote + 1);
       if (!rest_.starts_with('"')) break;
       field += '"';

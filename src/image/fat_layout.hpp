@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "image/fat.hpp"
+#include "image/invalid.hpp"
 
 namespace espmint::fat {
 
@@ -90,14 +91,6 @@ inline std::uint8_t checksum_of(ByteView short_name) {
   std::uint8_t sum = 0;
   for (std::uint8_t byte : short_name) sum = static_cast<std::uint8_t>((sum << 7 | sum >> 1) + byte);
   return sum;
-}
-
-inline Fault invalid(std::string what, std::string seen = {}, std::string advice = {}) {
-  return Fault{.code = Code::image_invalid,
-               .remedy = Remedy::refuse,
-               .what = std::move(what),
-               .seen = std::move(seen),
-               .advice = std::move(advice)};
 }
 
 }  // namespace espmint::fat

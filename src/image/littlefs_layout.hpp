@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 
+#include "image/invalid.hpp"
 #include "image/littlefs.hpp"
 
 namespace espmint::littlefs {
@@ -102,14 +103,6 @@ inline SkipList skip_list_of(std::uint32_t size, std::uint32_t block_size) {
     size -= out.in_last;
   }
   return out;
-}
-
-inline Fault invalid(std::string what, std::string seen = {}, std::string advice = {}) {
-  return Fault{.code = Code::image_invalid,
-               .remedy = Remedy::refuse,
-               .what = std::move(what),
-               .seen = std::move(seen),
-               .advice = std::move(advice)};
 }
 
 }  // namespace espmint::littlefs

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "image/invalid.hpp"
 #include "image/spiffs.hpp"
 
 namespace espmint::spiffs {
@@ -61,14 +62,6 @@ inline std::uint16_t magic_of(const SpiffsGeometry& geometry, std::uint64_t bloc
   std::uint64_t magic = magic_seed ^ geometry.page_size;
   if (geometry.magic_length) magic ^= blocks - index;
   return static_cast<std::uint16_t>(magic);
-}
-
-inline Fault invalid(std::string what, std::string seen = {}, std::string advice = {}) {
-  return Fault{.code = Code::image_invalid,
-               .remedy = Remedy::refuse,
-               .what = std::move(what),
-               .seen = std::move(seen),
-               .advice = std::move(advice)};
 }
 
 inline Result<Layout> layout_of(const SpiffsGeometry& g) {

@@ -132,7 +132,8 @@ Result<Readable> read_on_board(const ImagePlan& plan, const OnBoard& there) {
     return out;
   }
   if (!out.keys)
-    return fail({Code::image_invalid, Remedy::refuse, "the board's NVS is encrypted, and it has no keys for it", {}, {}, {}});
+    return fail(
+        {Code::image_invalid, Remedy::refuse, "the board's NVS is encrypted, and it has no keys for it", {}, {}, {}});
   ByteView encrypted = there.image.reveal();
   TRY(Bytes plain, decrypt_nvs({encrypted.begin(), encrypted.end()}, *out.keys));
   const Secret wiped{std::move(plain)};
@@ -155,7 +156,8 @@ Result<Readable> read_kept(const ImagePlan& plan, const OnBoard& there) {
   if (read) return read;
   Fault fault = std::move(read.error());
   fault.seen = fault.what;
-  fault.what = fmt::format("what the board holds in partition \"{}\" cannot be read, so it cannot be kept", plan.partition.name);
+  fault.what =
+      fmt::format("what the board holds in partition \"{}\" cannot be read, so it cannot be kept", plan.partition.name);
   fault.advice = "Nothing was written; erase the partition (`espmint flash erase`), or leave `keep` out of the recipe";
   return fail(std::move(fault));
 }
@@ -192,7 +194,8 @@ Secret pem_in(ByteView content) {
 bool holds(const Template& content, const BoardValues& values, const DiskFiles& disk, ByteView there,
            const std::function<bool(const Secret&)>& is_its_key) {
   auto words = words_of(content.text);
-  if (!content.from_disk && std::find(words.begin(), words.end(), "private_key") != words.end()) return is_its_key(pem_in(there));
+  if (!content.from_disk && std::find(words.begin(), words.end(), "private_key") != words.end())
+    return is_its_key(pem_in(there));
   auto wanted = content_of(content, values, disk);
   return wanted && std::ranges::equal(wanted->reveal(), there);
 }
@@ -269,7 +272,8 @@ Result<std::vector<BoardRegion>> build_board_image(const ImagePlan& plan, const 
   NvsBuildOptions options{plan.geometry.nvs_version == 1 ? NvsVersion::v1 : NvsVersion::v2};
   TRY(Bytes image, build_nvs(plan.partition.range.size, options, entries.list));
   if (plan.encryption != NvsEncryption::none && !kept.keys) {
-    TRY(kept.keys, plan.encryption == NvsEncryption::hmac ? NvsKeys::from_hmac_key(plan.hmac_key->reveal()) : NvsKeys::of(fresh_keys.duplicate()));
+    TRY(kept.keys, plan.encryption == NvsEncryption::hmac ? NvsKeys::from_hmac_key(plan.hmac_key->reveal())
+                                                          : NvsKeys::of(fresh_keys.duplicate()));
   }
   if (kept.keys) {
     TRY(image, encrypt_nvs(std::move(image), *kept.keys));

@@ -34,7 +34,8 @@ struct BoardRegion {
 Result<void> check_kept(const ImagePlan&, const OnBoard& there);
 
 /// The image, and the NVS keys where the plan has them: `fresh_keys` are 64 random bytes for a board that has none.
-/// With `keep`, `there` is what the board holds. Faults: image_no_space, image_invalid, recipe_invalid; those of check_kept.
+/// With `keep`, `there` is what the board holds. Faults: image_no_space, image_invalid, recipe_invalid; those of
+/// check_kept.
 Result<std::vector<BoardRegion>> build_board_image(const ImagePlan&, const BoardValues&, const DiskFiles&,
                                                    const Secret& fresh_keys, const OnBoard& there);
 
@@ -43,7 +44,8 @@ Result<std::vector<BoardRegion>> build_board_image(const ImagePlan&, const Board
 /// board is (Wi-Fi, files from disk). `values` has no private key: whether one that lies on the board is its own
 /// `is_its_key` says.
 std::optional<std::string> difference_on_board(const ImagePlan&, const BoardValues& values, const DiskFiles&,
-                                               const OnBoard&, const std::function<bool(const Secret& pem)>& is_its_key);
+                                               const OnBoard&,
+                                               const std::function<bool(const Secret& pem)>& is_its_key);
 
 /// Files and entries of an image that a firmware brings.
 struct BroughtImage {

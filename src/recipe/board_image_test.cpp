@@ -31,13 +31,17 @@ ImagePlan plan_of(ImageFormat format, std::uint32_t size = 0x80000) {
 
 ImagePlan files_in(ImageFormat format) {
   ImagePlan plan = plan_of(format);
-  plan.files = {{"certificate.pem.crt", {"{certificate}"}}, {"private.pem.key", {"{private_key}"}}, {"conf/{mac}.txt", {"{id} {key.1} {key.token} {serial} {values.ssid}"}}};
+  plan.files = {{"certificate.pem.crt", {"{certificate}"}},
+                {"private.pem.key", {"{private_key}"}},
+                {"conf/{mac}.txt", {"{id} {key.1} {key.token} {serial} {values.ssid}"}}};
   return plan;
 }
 
 ImagePlan entries_in(NvsEncryption encryption) {
   ImagePlan plan = plan_of(ImageFormat::nvs, 0x6000);
-  plan.entries = {{"aws", "cert", "string", {"{certificate}"}}, {"aws", "key", "binary", {"{private_key}"}}, {"net", "port", "u16", {"{values.port}"}}};
+  plan.entries = {{"aws", "cert", "string", {"{certificate}"}},
+                  {"aws", "key", "binary", {"{private_key}"}},
+                  {"net", "port", "u16", {"{values.port}"}}};
   plan.encryption = encryption;
   if (encryption == NvsEncryption::keys) {
     plan.keys_partition.emplace();
@@ -88,7 +92,9 @@ TEST_P(FilesOf, ABoardAreInItsPartitionsWholeImage) {
   EXPECT_EQ(regions[0].range, plan.partition.range);
   EXPECT_EQ(regions[0].bytes.reveal().size(), plan.partition.range.size);
   EXPECT_EQ(files_of(plan, on_board(std::move(regions))),
-            (std::map<std::string, std::string>{{"certificate.pem.crt", "CERT\n"}, {"private.pem.key", std::string{pem}}, {"conf/24d7eb123456.txt", "th-1 K1 K2 SN-1 lab"}}));
+            (std::map<std::string, std::string>{{"certificate.pem.crt", "CERT\n"},
+                                                {"private.pem.key", std::string{pem}},
+                                                {"conf/24d7eb123456.txt", "th-1 K1 K2 SN-1 lab"}}));
 }
 
 TEST_P(FilesOf, ABoardStayWhereTheyAreKeptAndOursWin) {
@@ -141,7 +147,8 @@ TEST_P(FilesOf, ABoardAreItsIdentityWhateverLiesBesideThem) {
   EXPECT_TRUE(difference_on_board(plan, known, {}, {Secret{Bytes(plan.partition.range.size, 0xff)}, {}}, is_it));
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryFormat, FilesOf, testing::Values(ImageFormat::spiffs, ImageFormat::littlefs, ImageFormat::fat),
+INSTANTIATE_TEST_SUITE_P(EveryFormat, FilesOf,
+                         testing::Values(ImageFormat::spiffs, ImageFormat::littlefs, ImageFormat::fat),
                          [](const auto& of) { return std::string{name_of(of.param)}; });
 
 TEST(NvsOf, ABoardHoldsItsEntries) {

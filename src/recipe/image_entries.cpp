@@ -14,7 +14,8 @@ Result<std::vector<ImageEntry>> entries_of_csv(std::string_view text, const std:
   constexpr std::array<std::string_view, 4> columns{"key", "type", "encoding", "value"};
   TRY(nvs::CsvText csv, nvs::read_csv(name, text, nvs::CsvComments::number_sign));
   if (csv.rows.empty() || !std::ranges::equal(csv.rows.front().cells, columns))
-    return fail(nvs::bad_csv(name, 1, "the first row is not that of an NVS table", {}, "It is: key,type,encoding,value"));
+    return fail(
+        nvs::bad_csv(name, 1, "the first row is not that of an NVS table", {}, "It is: key,type,encoding,value"));
   const std::size_t slash = name.rfind('/');
   const std::string folder = slash == std::string::npos ? "" : name.substr(0, slash + 1);
   std::string space;
@@ -29,8 +30,11 @@ Result<std::vector<ImageEntry>> entries_of_csv(std::string_view text, const std:
       continue;
     }
     if (type != "data" && type != "file")
-      return fail(nvs::bad_csv(name, row.line, fmt::format("'{}' is no type", type), {}, "It is namespace, data or file"));
-    if (space.empty()) return fail(nvs::bad_csv(name, row.line, fmt::format("'{}' is in no namespace", key), {}, "A row of type namespace comes first"));
+      return fail(
+          nvs::bad_csv(name, row.line, fmt::format("'{}' is no type", type), {}, "It is namespace, data or file"));
+    if (space.empty())
+      return fail(nvs::bad_csv(name, row.line, fmt::format("'{}' is in no namespace", key), {},
+                               "A row of type namespace comes first"));
     if (std::string why = check_template(value); !why.empty()) return fail(nvs::bad_csv(name, row.line, why));
     const bool from_disk = type == "file";
     const bool absolute = value.starts_with('/');

@@ -1,4 +1,5 @@
-// recipe/image_entries.hpp: entries of an NVS image from a table as ESP-IDF's generator takes it, with words in its values.
+// recipe/image_entries.hpp: entries of an NVS image from a table as ESP-IDF's generator takes it, with words in its
+// values.
 #pragma once
 
 #include <string>

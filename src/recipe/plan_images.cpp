@@ -24,10 +24,14 @@ Fault wrong(Code code, std::string what, std::string seen = {}, std::string advi
 std::vector<std::uint8_t> subtypes_of(std::optional<ImageFormat> format) {
   if (!format) return {data_subtype_spiffs, data_subtype_littlefs};
   switch (*format) {
-    case ImageFormat::spiffs: return {data_subtype_spiffs};
-    case ImageFormat::littlefs: return {data_subtype_littlefs, data_subtype_spiffs};
-    case ImageFormat::fat: return {data_subtype_fat};
-    case ImageFormat::nvs: return {data_subtype_nvs};
+    case ImageFormat::spiffs:
+      return {data_subtype_spiffs};
+    case ImageFormat::littlefs:
+      return {data_subtype_littlefs, data_subtype_spiffs};
+    case ImageFormat::fat:
+      return {data_subtype_fat};
+    case ImageFormat::nvs:
+      return {data_subtype_nvs};
   }
   return {};
 }
@@ -43,8 +47,8 @@ std::optional<ImageFormat> usual_format(const Partition& partition) {
 std::string list_of(const std::vector<const Partition*>& partitions) {
   std::string out;
   for (const Partition* partition : partitions)
-    out += fmt::format("{}{} ({} at {:#x})", out.empty() ? "" : ", ", partition->name, show_bytes(partition->range.size),
-                       partition->range.at.bytes);
+    out += fmt::format("{}{} ({} at {:#x})", out.empty() ? "" : ", ", partition->name,
+                       show_bytes(partition->range.size), partition->range.at.bytes);
   return out;
 }
 
@@ -64,8 +68,10 @@ Result<const Partition*> choose_partition(const PartitionTable& table, const std
       if (partition.name == named && suits) return &partition;
     }
     std::string_view title = title_of(format.value_or(ImageFormat::spiffs));
-    Fault fault = wrong(Code::partition_missing, fmt::format("the partition table has no {} partition \"{}\"", title, named));
-    fault.seen = candidates.empty() ? fmt::format("it has no {} partition at all", title) : "it has " + list_of(candidates);
+    Fault fault =
+        wrong(Code::partition_missing, fmt::format("the partition table has no {} partition \"{}\"", title, named));
+    fault.seen =
+        candidates.empty() ? fmt::format("it has no {} partition at all", title) : "it has " + list_of(candidates);
     fault.advice = candidates.empty() ? fmt::format("Add to partitions.csv: {}, data, {}, , 64K,", named,
                                                     name_of(format.value_or(ImageFormat::spiffs)))
                                       : "Name one of these";
@@ -73,7 +79,8 @@ Result<const Partition*> choose_partition(const PartitionTable& table, const std
   }
   if (candidates.size() > 1)
     return fail(wrong(Code::partition_ambiguous,
-                      format && *format == ImageFormat::nvs ? "several partitions could hold the image" : "several partitions could hold the identity",
+                      format && *format == ImageFormat::nvs ? "several partitions could hold the image"
+                                                            : "several partitions could hold the identity",
                       list_of(candidates), "Say which with --partition, or in the recipe's [[image]]"));
   return candidates.empty() ? nullptr : candidates.front();
 }
@@ -87,15 +94,19 @@ std::string way_to_an_identity(const FirmwareSet& set) {
     if (auto image = parse_app_image(part.bytes)) flash = flash_size_of_code(image->flash_size_code);
   }
   std::uint64_t end = set.table.end();
-  if (!flash || end + wanted <= *flash) return "this line in partitions.csv would give them one: storage, data, spiffs, , 64K,";
-  return fmt::format("partitions.csv has no room for one: {} must be freed in the {} of flash that the firmware is built for, for a line storage, data, spiffs, , 64K,",
-                     show_bytes(end + wanted - *flash), show_bytes(*flash));
+  if (!flash || end + wanted <= *flash)
+    return "this line in partitions.csv would give them one: storage, data, spiffs, , 64K,";
+  return fmt::format(
+      "partitions.csv has no room for one: {} must be freed in the {} of flash that the firmware is built for, for a "
+      "line storage, data, spiffs, , 64K,",
+      show_bytes(end + wanted - *flash), show_bytes(*flash));
 }
 
 // ---------------------------------------------------------------- what the firmware brings
 
 /// Takes the image that the firmware brings for this partition out of its parts: it is merged with the board's.
-Result<void> merge_brought_image(ImagePlan& image, bool format_said, FirmwareSet& set, std::vector<std::string>& notes) {
+Result<void> merge_brought_image(ImagePlan& image, bool format_said, FirmwareSet& set,
+                                 std::vector<std::string>& notes) {
   auto brought = std::find_if(set.parts.begin(), set.parts.end(),
                               [&](const FirmwarePart& part) { return part.at == image.partition.range.at; });
   if (set.geometry && image.format == ImageFormat::spiffs) {
@@ -109,11 +120,16 @@ Result<void> merge_brought_image(ImagePlan& image, bool format_said, FirmwareSet
       image.geometry_from = "the image that the firmware brings";
     }
     if (littlefs && image.format != ImageFormat::littlefs)
-      return fail(wrong(Code::image_invalid, fmt::format("{} is a LittleFS image, and the recipe makes a {} of it", brought->source, title_of(image.format)),
-                        fmt::format("it goes to partition \"{}\"", image.partition.name), "Say format = \"littlefs\" in that [[image]]"));
+      return fail(wrong(Code::image_invalid,
+                        fmt::format("{} is a LittleFS image, and the recipe makes a {} of it", brought->source,
+                                    title_of(image.format)),
+                        fmt::format("it goes to partition \"{}\"", image.partition.name),
+                        "Say format = \"littlefs\" in that [[image]]"));
     image.shared_from = brought->source;
-    const bool blank = std::all_of(brought->bytes.begin(), brought->bytes.end(), [](std::uint8_t byte) { return byte == 0xff; });
-    auto detected = image.format == ImageFormat::spiffs ? detect_spiffs_geometry(brought->bytes, image.geometry.spiffs) : std::nullopt;
+    const bool blank =
+        std::all_of(brought->bytes.begin(), brought->bytes.end(), [](std::uint8_t byte) { return byte == 0xff; });
+    auto detected = image.format == ImageFormat::spiffs ? detect_spiffs_geometry(brought->bytes, image.geometry.spiffs)
+                                                        : std::nullopt;
     ImageGeometry reading = image.geometry;
     if (detected) {
       reading.spiffs = *detected;
@@ -130,15 +146,18 @@ Result<void> merge_brought_image(ImagePlan& image, bool format_said, FirmwareSet
     }
     std::string names;
     for (const FileOwned& file : image.shared_files) names += (names.empty() ? "" : ", ") + file.path;
-    for (const NvsEntry& entry : image.shared_entries) names += (names.empty() ? "" : ", ") + entry.space + "." + entry.key;
-    notes.push_back(fmt::format("{} is merged with each board's identity{}", brought->source, names.empty() ? "" : ": " + names + " stay"));
+    for (const NvsEntry& entry : image.shared_entries)
+      names += (names.empty() ? "" : ", ") + entry.space + "." + entry.key;
+    notes.push_back(fmt::format("{} is merged with each board's identity{}", brought->source,
+                                names.empty() ? "" : ": " + names + " stay"));
     set.parts.erase(brought);
   }
   auto check_free = [&set](const Partition& partition) -> Result<void> {
     for (const FirmwarePart& part : set.parts)
       if (part.range().overlaps(partition.range))
         return fail(wrong(Code::firmware_does_not_fit,
-                          fmt::format("{} at {:#x} would overwrite the identity in partition \"{}\"", part.source, part.at.bytes, partition.name),
+                          fmt::format("{} at {:#x} would overwrite the identity in partition \"{}\"", part.source,
+                                      part.at.bytes, partition.name),
                           {}, "Choose another partition with --partition, or leave that file out"));
     std::erase_if(set.blank, [&](const FlashRange& range) { return range.overlaps(partition.range); });
     return ok();
@@ -167,28 +186,31 @@ Result<void> take_geometry(const RecipeImage& recipe, ImageGeometry& geometry) {
   return ok();
 }
 
-Result<void> take_encryption(const RecipeImage& recipe, const PlanOptions& options, const FirmwareSet& set, ImagePlan& image) {
+Result<void> take_encryption(const RecipeImage& recipe, const PlanOptions& options, const FirmwareSet& set,
+                             ImagePlan& image) {
   image.encryption = recipe.encryption;
   if (image.encryption == NvsEncryption::hmac) {
     TRY(Bytes key, read_named(options, recipe.hmac_key));
     if (key.size() != 32)
-      return fail(wrong(Code::input_invalid, fmt::format("'{}' is no HMAC key", recipe.hmac_key), fmt::format("it has {} bytes", key.size()),
-                        "It has the 32 bytes that the chip's eFuses hold"));
+      return fail(wrong(Code::input_invalid, fmt::format("'{}' is no HMAC key", recipe.hmac_key),
+                        fmt::format("it has {} bytes", key.size()), "It has the 32 bytes that the chip's eFuses hold"));
     image.hmac_key = std::make_shared<const Secret>(std::move(key));
   }
   if (image.encryption != NvsEncryption::keys) return ok();
   std::vector<const Partition*> candidates;
   for (const Partition& partition : set.table.partitions)
-    if (partition.is_data(data_subtype_nvs_keys) && (recipe.keys_partition.empty() || partition.name == recipe.keys_partition))
+    if (partition.is_data(data_subtype_nvs_keys) &&
+        (recipe.keys_partition.empty() || partition.name == recipe.keys_partition))
       candidates.push_back(&partition);
   if (candidates.empty())
     return fail(wrong(Code::partition_missing,
-                      recipe.keys_partition.empty() ? "encrypted NVS needs a partition for its keys, and the partition table has none"
-                                                    : fmt::format("the partition table has no nvs_keys partition \"{}\"", recipe.keys_partition),
+                      recipe.keys_partition.empty()
+                          ? "encrypted NVS needs a partition for its keys, and the partition table has none"
+                          : fmt::format("the partition table has no nvs_keys partition \"{}\"", recipe.keys_partition),
                       {}, "Add to partitions.csv: nvs_keys, data, nvs_keys, , 4K, encrypted"));
   if (candidates.size() > 1)
-    return fail(wrong(Code::partition_ambiguous, "several partitions could hold the keys of the encrypted NVS", list_of(candidates),
-                      "Say which: keys_partition in the recipe's [[image]]"));
+    return fail(wrong(Code::partition_ambiguous, "several partitions could hold the keys of the encrypted NVS",
+                      list_of(candidates), "Say which: keys_partition in the recipe's [[image]]"));
   image.keys_partition = *candidates.front();
   return ok();
 }
@@ -204,7 +226,8 @@ Result<std::shared_ptr<const ValuesTable>> read_values(const Recipe& recipe, con
   table.same = recipe.values->same;
   for (const auto& [name, value] : table.same) {
     if (table.has_column(name))
-      return fail(wrong(Code::recipe_invalid, fmt::format("values.same.{} is a column of {}, too", name, table.source), {}, "Leave one of them out"));
+      return fail(wrong(Code::recipe_invalid, fmt::format("values.same.{} is a column of {}, too", name, table.source),
+                        {}, "Leave one of them out"));
     table.columns.push_back(name);
   }
   return std::make_shared<const ValuesTable>(std::move(table));
@@ -215,9 +238,11 @@ Result<void> check_words(const Plan& plan, const std::string& where, const std::
   for (std::string_view word : words_of(text)) {
     const bool column = word == "serial" || word.starts_with("values.");
     if (path && !column && !word.starts_with("mac") && word != "id")
-      return fail(wrong(Code::recipe_invalid, fmt::format("{}: a path cannot depend on {{{}}}", where, word), {}, "It can have {mac}, {id}, {serial} and {values.NAME}"));
+      return fail(wrong(Code::recipe_invalid, fmt::format("{}: a path cannot depend on {{{}}}", where, word), {},
+                        "It can have {mac}, {id}, {serial} and {values.NAME}"));
     if (word.starts_with("key.") && !plan.keys)
-      return fail(wrong(Code::recipe_invalid, fmt::format("{}: {{{}}} needs keys", where, word), {}, "Add a section [keys] with their file"));
+      return fail(wrong(Code::recipe_invalid, fmt::format("{}: {{{}}} needs keys", where, word), {},
+                        "Add a section [keys] with their file"));
     if (!column) continue;
     std::string_view name = word == "serial" ? word : word.substr(7);
     if (plan.values && plan.values->has_column(name)) continue;
@@ -253,8 +278,8 @@ Result<void> read_shared_files(const PlanOptions& options, const ImagePlan& imag
 /// Values no smaller than any that will be minted or handed out: if these fit, every board's will.
 BoardValues largest_values(const Plan& plan, const ImagePlan& image) {
   constexpr std::size_t longest_key_field = 128;
-  BoardValues values{std::string(1800, 'c'), Secret{Bytes(plan.key == "rsa-2048" ? 1780 : 260, 'k')}, std::string(1400, 'r'),
-                     std::string(64, 'i'), Mac{{2, 0, 0, 0, 0, 1}}};
+  BoardValues values{std::string(1800, 'c'), Secret{Bytes(plan.key == "rsa-2048" ? 1780 : 260, 'k')},
+                     std::string(1400, 'r'), std::string(64, 'i'), Mac{{2, 0, 0, 0, 0, 1}}};
   auto add_key = [&values](std::string_view word) {
     if (!word.starts_with("key.")) return;
     std::string name{word.substr(4)};
@@ -272,7 +297,8 @@ BoardValues largest_values(const Plan& plan, const ImagePlan& image) {
   for (const ImageEntry& entry : image.entries)
     for (std::string_view word : words_of(entry.content.text)) add_key(word);
   if (plan.values)
-    for (const std::string& column : plan.values->columns) values.row[column] = std::string(plan.values->longest(column), 'v');
+    for (const std::string& column : plan.values->columns)
+      values.row[column] = std::string(plan.values->longest(column), 'v');
   return values;
 }
 
@@ -292,7 +318,8 @@ Result<void> build_on_trial(const Plan& plan, ImagePlan image) {
   if (built) return ok();
   Fault fault = std::move(built.error());
   fault.where.input = fmt::format("partition \"{}\"", image.partition.name);
-  if (fault.advice.empty() && fault.code == Code::image_no_space) fault.advice = "Make the partition larger in partitions.csv, or bring fewer files";
+  if (fault.advice.empty() && fault.code == Code::image_no_space)
+    fault.advice = "Make the partition larger in partitions.csv, or bring fewer files";
   return fail(std::move(fault));
 }
 
@@ -316,7 +343,8 @@ Result<void> check_rows(const Plan& plan, const ImagePlan& image) {
       return fail(std::move(fault));
     };
     if (plan.values->rows.empty()) TRY(check({}, ""));
-    for (const auto& [key, row] : plan.values->rows) TRY(check(row, fmt::format(" of {} in {}", key, plan.values->source)));
+    for (const auto& [key, row] : plan.values->rows)
+      TRY(check(row, fmt::format(" of {} in {}", key, plan.values->source)));
   }
   return ok();
 }
@@ -324,7 +352,8 @@ Result<void> check_rows(const Plan& plan, const ImagePlan& image) {
 bool is_the_same_for_all(const ImagePlan& image) {
   if (image.keep || image.encryption != NvsEncryption::none) return false;
   auto fixed = [](const auto& one) { return !has_words(one.content.text); };
-  return std::all_of(image.files.begin(), image.files.end(), [&](const ImageFile& file) { return fixed(file) && !has_words(file.path); }) &&
+  return std::all_of(image.files.begin(), image.files.end(),
+                     [&](const ImageFile& file) { return fixed(file) && !has_words(file.path); }) &&
          std::all_of(image.entries.begin(), image.entries.end(), fixed);
 }
 
@@ -332,13 +361,17 @@ bool is_the_same_for_all(const ImagePlan& image) {
 Result<void> make_it_a_part(const ImagePlan& image, const Plan& plan, FirmwareSet& set) {
   TRY(auto built, build_board_image(image, {}, plan.disk_files, {}, {}));
   ByteView bytes = built.front().bytes.reveal();
-  FirmwarePart part{image.partition.range.at, {bytes.begin(), bytes.end()}, fmt::format("the recipe's image of {}", image.partition.name)};
-  auto place = std::find_if(set.parts.begin(), set.parts.end(), [&](const FirmwarePart& other) { return other.at > part.at; });
+  FirmwarePart part{image.partition.range.at,
+                    {bytes.begin(), bytes.end()},
+                    fmt::format("the recipe's image of {}", image.partition.name)};
+  auto place =
+      std::find_if(set.parts.begin(), set.parts.end(), [&](const FirmwarePart& other) { return other.at > part.at; });
   set.parts.insert(place, std::move(part));
   return ok();
 }
 
-Result<void> plan_image(const RecipeImage& recipe, const Partition& partition, const PlanOptions& options, FirmwareSet& set, Plan& plan) {
+Result<void> plan_image(const RecipeImage& recipe, const Partition& partition, const PlanOptions& options,
+                        FirmwareSet& set, Plan& plan) {
   ImagePlan image;
   image.partition = partition;
   image.format = recipe.format.value_or(usual_format(partition).value_or(ImageFormat::spiffs));
@@ -351,7 +384,8 @@ Result<void> plan_image(const RecipeImage& recipe, const Partition& partition, c
   if (!recipe.csv.empty()) {
     TRY(Bytes text, read_named(options, recipe.csv));
     TRY(std::vector<ImageEntry> more, entries_of_csv(as_text(text), recipe.csv));
-    image.entries.insert(image.entries.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+    image.entries.insert(image.entries.end(), std::make_move_iterator(more.begin()),
+                         std::make_move_iterator(more.end()));
   }
   TRY(merge_brought_image(image, recipe.format.has_value(), set, plan.notes));
   const bool nvs = image.format == ImageFormat::nvs;
@@ -362,18 +396,22 @@ Result<void> plan_image(const RecipeImage& recipe, const Partition& partition, c
       image.files = default_identity_files();
   }
   if (nvs ? !image.files.empty() : !image.entries.empty())
-    return fail(wrong(Code::recipe_invalid, fmt::format("the image of partition \"{}\" is {}: it has {}", partition.name, title_of(image.format),
-                                                        nvs ? "entries, no files" : "files, no entries")));
+    return fail(wrong(Code::recipe_invalid,
+                      fmt::format("the image of partition \"{}\" is {}: it has {}", partition.name,
+                                  title_of(image.format), nvs ? "entries, no files" : "files, no entries")));
   TRY(read_shared_files(options, image, plan));
   TRY(check_rows(plan, image));
   TRY(build_on_trial(plan, image));
-  const std::size_t things = nvs ? image.entries.size() + image.shared_entries.size() : image.files.size() + image.shared_files.size();
+  const std::size_t things =
+      nvs ? image.entries.size() + image.shared_entries.size() : image.files.size() + image.shared_files.size();
   if (is_the_same_for_all(image)) {
-    plan.notes.push_back(fmt::format("{}: {} {} in a {} that is the same for every board", partition.name, things, nvs ? "entries" : "files", title_of(image.format)));
+    plan.notes.push_back(fmt::format("{}: {} {} in a {} that is the same for every board", partition.name, things,
+                                     nvs ? "entries" : "files", title_of(image.format)));
     return make_it_a_part(image, plan, set);
   }
-  plan.notes.push_back(fmt::format("identity: {} {} in {} partition \"{}\" ({}), geometry from {}", things, nvs ? "entries" : "files", title_of(image.format),
-                                   partition.name, show_bytes(partition.range.size), image.geometry_from));
+  plan.notes.push_back(fmt::format("identity: {} {} in {} partition \"{}\" ({}), geometry from {}", things,
+                                   nvs ? "entries" : "files", title_of(image.format), partition.name,
+                                   show_bytes(partition.range.size), image.geometry_from));
   plan.images.push_back(std::move(image));
   return ok();
 }
@@ -382,8 +420,10 @@ Result<void> plan_image(const RecipeImage& recipe, const Partition& partition, c
 
 std::string digest_text(const ImageGeometry& geometry) {
   const FatGeometry& fat = geometry.fat;
-  return fmt::format("{} {} {} {} {} {} {} {}", geometry.littlefs.block_size, geometry.littlefs.name_max, fat.sector_size, fat.fat_type, fat.fat_count,
-                     fat.long_names, geometry.wear_levelling ? static_cast<int>(geometry.wear_levelling->mode) : -1, geometry.nvs_version);
+  return fmt::format("{} {} {} {} {} {} {} {}", geometry.littlefs.block_size, geometry.littlefs.name_max,
+                     fat.sector_size, fat.fat_type, fat.fat_count, fat.long_names,
+                     geometry.wear_levelling ? static_cast<int>(geometry.wear_levelling->mode) : -1,
+                     geometry.nvs_version);
 }
 
 Result<void> plan_images(const Recipe& recipe, const PlanOptions& options, FirmwareSet& set, Plan& plan) {
@@ -393,24 +433,28 @@ Result<void> plan_images(const Recipe& recipe, const PlanOptions& options, Firmw
   if (images.empty() && (!recipe.keys || !options.partition.empty())) images.emplace_back();
   if (!options.partition.empty()) {
     if (images.size() > 1)
-      return fail(wrong(Code::usage, "--partition is for one image, and the recipe has several", {}, "Name each one's partition in the recipe"));
+      return fail(wrong(Code::usage, "--partition is for one image, and the recipe has several", {},
+                        "Name each one's partition in the recipe"));
     images.front().partition = options.partition;
   }
   for (const RecipeImage& image : images) {
     TRY(const Partition* partition, choose_partition(set.table, image.partition, image.format));
     if (!partition && !recipe.images.empty()) {
       ImageFormat format = image.format.value_or(ImageFormat::spiffs);
-      return fail(wrong(Code::partition_missing,
-                        fmt::format("the recipe has an [[image]], but the partition table no {} partition for it", title_of(format)), {},
-                        fmt::format("Add to partitions.csv: storage, data, {}, , 64K,", name_of(format))));
+      return fail(wrong(
+          Code::partition_missing,
+          fmt::format("the recipe has an [[image]], but the partition table no {} partition for it", title_of(format)),
+          {}, fmt::format("Add to partitions.csv: storage, data, {}, , 64K,", name_of(format))));
     }
     if (!partition) {
-      plan.notes.push_back("no SPIFFS partition: boards are flashed, verified and recorded, but get no identity; " + way_to_an_identity(set));
+      plan.notes.push_back("no SPIFFS partition: boards are flashed, verified and recorded, but get no identity; " +
+                           way_to_an_identity(set));
       continue;
     }
     for (const ImagePlan& other : plan.images)
       if (other.partition.range.overlaps(partition->range))
-        return fail(wrong(Code::recipe_invalid, fmt::format("two images are for the partition \"{}\"", partition->name), {}, "One [[image]] a partition"));
+        return fail(wrong(Code::recipe_invalid, fmt::format("two images are for the partition \"{}\"", partition->name),
+                          {}, "One [[image]] a partition"));
     TRY(plan_image(image, *partition, options, set, plan));
   }
   return ok();

@@ -11,7 +11,8 @@ constexpr std::array<std::string_view, 4> formats{"spiffs", "littlefs", "fat", "
 constexpr std::array<std::string_view, 12> encodings{"string", "u8",  "i8",  "u16",     "i16",    "u32",
                                                      "i32",    "u64", "i64", "hex2bin", "base64", "binary"};
 
-Result<void> check_words_of(const Section& section, const toml::node& node, std::string_view what, const std::string& text) {
+Result<void> check_words_of(const Section& section, const toml::node& node, std::string_view what,
+                            const std::string& text) {
   std::string why = check_template(text);
   return why.empty() ? ok() : fail(section.wrong(node.source(), fmt::format("{}: {}", what, why)));
 }
@@ -46,7 +47,8 @@ Result<Content> take_content(const Section& section, const toml::node& node, con
         } else if (auto words = value->value_exact<std::string>()) {
           out.content.text = *words;
         } else {
-          return fail(section.wrong(value->source(), fmt::format("{}.value is text in quotes or a whole number", what)));
+          return fail(
+              section.wrong(value->source(), fmt::format("{}.value is text in quotes or a whole number", what)));
         }
         if (!file.empty()) return fail(section.wrong(value->source(), fmt::format("{} has a value and a file", what)));
       } else if (file.empty()) {
@@ -96,7 +98,8 @@ Result<void> take_entries(Section& section, RecipeImage& image) {
       std::string what = fmt::format("image.entries.{}.{}", space.str(), key.str());
       TRY(Content content, take_content(section, node, what, true));
       if (content.encoding.empty()) content.encoding = content.content.from_disk ? "binary" : "string";
-      image.entries.push_back({std::string{space.str()}, std::string{key.str()}, content.encoding, std::move(content.content)});
+      image.entries.push_back(
+          {std::string{space.str()}, std::string{key.str()}, content.encoding, std::move(content.content)});
     }
   }
   return ok();
@@ -146,9 +149,11 @@ Result<void> check_keys_of_format(Section& section, const RecipeImage& image) {
                                   {"name_max", {Format::littlefs}}};
   for (const OnlyOf& rule : rules) {
     const toml::node* node = section.node(rule.key);
-    if (!node || !image.format || std::find(rule.formats.begin(), rule.formats.end(), *image.format) != rule.formats.end())
+    if (!node || !image.format ||
+        std::find(rule.formats.begin(), rule.formats.end(), *image.format) != rule.formats.end())
       continue;
-    return fail(section.wrong(node->source(), fmt::format("image.{} is nothing that a {} image has", rule.key, title_of(*image.format))));
+    return fail(section.wrong(
+        node->source(), fmt::format("image.{} is nothing that a {} image has", rule.key, title_of(*image.format))));
   }
   return ok();
 }
@@ -181,7 +186,8 @@ Result<RecipeImage> take_image(Section& section) {
   TRY(check_keys_of_format(section, image));
   TRY(section.nothing_else());
   if (image.encryption == NvsEncryption::hmac && image.hmac_key.empty())
-    return fail(section.wrong(section.node("encryption")->source(), "image.hmac_key names the file with the key of 32 bytes that the chip's eFuses hold"));
+    return fail(section.wrong(section.node("encryption")->source(),
+                              "image.hmac_key names the file with the key of 32 bytes that the chip's eFuses hold"));
   return image;
 }
 
@@ -200,7 +206,8 @@ Result<void> take_images(const toml::table& root, std::string_view filename, Rec
     TRY(RecipeImage image, take_image(section));
     for (const RecipeImage& other : recipe.images)
       if (!image.partition.empty() && other.partition == image.partition)
-        return fail(whole.wrong(one.source(), fmt::format("two images are for the partition \"{}\"", image.partition), "One [[image]] a partition"));
+        return fail(whole.wrong(one.source(), fmt::format("two images are for the partition \"{}\"", image.partition),
+                                "One [[image]] a partition"));
     recipe.images.push_back(std::move(image));
   }
   return ok();

@@ -58,20 +58,23 @@ Result<ValuesTable> parse_values_csv(std::string_view text, ValuesTable::By by, 
     parsed.error().where.input = fmt::format("{}, {}", table.source, parsed.error().where.input);
     return fail(std::move(parsed.error()));
   }
-  if (parsed->empty()) return wrong(1, "the file is empty", "Its first row names the columns, one of them " + std::string{name_of(by)});
+  if (parsed->empty())
+    return wrong(1, "the file is empty", "Its first row names the columns, one of them " + std::string{name_of(by)});
   table.columns = parsed->front().fields;
   auto key_column = std::find(table.columns.begin(), table.columns.end(), name_of(by));
   if (key_column == table.columns.end())
     return wrong(1, fmt::format("no column is named {}", name_of(by)), "The first row names the columns");
   for (auto one = table.columns.begin(); one != table.columns.end(); ++one) {
     if (one->empty()) return wrong(1, "a column has no name");
-    if (std::find(table.columns.begin(), one, *one) != one) return wrong(1, fmt::format("the column {} is there twice", *one));
+    if (std::find(table.columns.begin(), one, *one) != one)
+      return wrong(1, fmt::format("the column {} is there twice", *one));
   }
   const auto key_index = static_cast<std::size_t>(key_column - table.columns.begin());
   for (std::size_t i = 1; i < parsed->size(); ++i) {
     const CsvRecord& record = (*parsed)[i];
     if (record.fields.size() != table.columns.size())
-      return wrong(record.line, fmt::format("{} fields, the header has {}", record.fields.size(), table.columns.size()));
+      return wrong(record.line,
+                   fmt::format("{} fields, the header has {}", record.fields.size(), table.columns.size()));
     std::string key = record.fields[key_index];
     if (by == ValuesTable::By::mac) {
       std::optional<Mac> mac = parse_mac(key);
@@ -80,7 +83,8 @@ Result<ValuesTable> parse_values_csv(std::string_view text, ValuesTable::By by, 
     }
     if (key.empty()) return wrong(record.line, "the row has no serial number");
     std::map<std::string, std::string> row;
-    for (std::size_t column = 0; column < table.columns.size(); ++column) row[table.columns[column]] = record.fields[column];
+    for (std::size_t column = 0; column < table.columns.size(); ++column)
+      row[table.columns[column]] = record.fields[column];
     if (!table.rows.emplace(key, std::move(row)).second)
       return wrong(record.line, fmt::format("there is a row for {} already", key), "One row a board");
   }

@@ -10,7 +10,8 @@ const Mac mac{{0x24, 0xd7, 0xeb, 0x12, 0x34, 0x56}};
 
 TEST(ValuesTable, GivesABoardItsRowByWhateverSpellingOfItsMac) {
   for (const char* spelled : {"24d7eb123456", "24:D7:EB:12:34:56", "24-d7-eb-12-34-56"}) {
-    auto table = parse_values_csv(std::string("mac,ssid,psk\n") + spelled + ",lab,\"a,b\"\"c\"\n", By::mac, "values.csv");
+    auto table =
+        parse_values_csv(std::string("mac,ssid,psk\n") + spelled + ",lab,\"a,b\"\"c\"\n", By::mac, "values.csv");
     ASSERT_TRUE(table) << describe(table.error());
     auto row = table->row_for(mac, "");
     ASSERT_TRUE(row);
@@ -46,11 +47,8 @@ TEST(ValuesTable, NamesTheLineThatIsWrongAndNoValue) {
   struct Wrong {
     const char *text, *where;
   };
-  for (const Wrong& wrong : {Wrong{"", ":1"},
-                             Wrong{"ssid,psk\nlab,secret\n", ":1"},
-                             Wrong{"mac,mac\n", ":1"},
-                             Wrong{"mac,\n", ":1"},
-                             Wrong{"mac,psk\n24d7eb123456,secret\nnonsense,secret\n", ":3"},
+  for (const Wrong& wrong : {Wrong{"", ":1"}, Wrong{"ssid,psk\nlab,secret\n", ":1"}, Wrong{"mac,mac\n", ":1"},
+                             Wrong{"mac,\n", ":1"}, Wrong{"mac,psk\n24d7eb123456,secret\nnonsense,secret\n", ":3"},
                              Wrong{"mac,psk\n24d7eb123456,secret,secret\n", ":2"},
                              Wrong{"mac,psk\n24d7eb123456,\"x\ny\"\n24:d7:eb:12:34:56,secret\n", ":4"},
                              Wrong{"mac,psk\n24d7eb123456,\"secret\n", "line 2"},

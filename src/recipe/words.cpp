@@ -89,7 +89,8 @@ Fault stands_for_nothing(std::string_view word) {
 
 std::vector<std::string_view> words_of(std::string_view text) {
   std::vector<std::string_view> out;
-  each_piece(text, [](std::string_view) {}, [&out](std::string_view word) { out.push_back(word); });
+  each_piece(
+      text, [](std::string_view) {}, [&out](std::string_view word) { out.push_back(word); });
   return out;
 }
 
@@ -101,9 +102,10 @@ std::string check_template(std::string_view text) {
     if (word.starts_with(key_prefix) && word.size() > key_prefix.size()) continue;
     if (word.starts_with(values_prefix) && word.size() > values_prefix.size()) continue;
     std::string meant = nearest(word, plain_words);
-    return fmt::format("{{{}}} stands for nothing{}", word,
-                       meant.empty() ? fmt::format("; known are {{{}}}, {{key.1}}, {{values.NAME}}", fmt::join(plain_words, "}, {"))
-                                     : "; did you mean {" + meant + "}?");
+    return fmt::format(
+        "{{{}}} stands for nothing{}", word,
+        meant.empty() ? fmt::format("; known are {{{}}}, {{key.1}}, {{values.NAME}}", fmt::join(plain_words, "}, {"))
+                      : "; did you mean {" + meant + "}?");
   }
   return {};
 }
@@ -118,7 +120,8 @@ Result<Secret> expand(std::string_view text, const BoardValues& values) {
     if (value) size += value->size();
     if (!value && !missing) missing = stands_for_nothing(word);
   };
-  each_piece(text, [&size](std::string_view piece) { size += piece.size(); }, count);
+  each_piece(
+      text, [&size](std::string_view piece) { size += piece.size(); }, count);
   if (missing) return fail(std::move(*missing));
   Bytes out;
   out.reserve(size);
@@ -132,8 +135,10 @@ Result<void> check_key_words(const Plan& plan, std::size_t fields, const std::ve
   auto check = [&](std::string_view where, const Template& content) -> Result<void> {
     for (std::string_view word : words_of(content.text)) {
       if (!word.starts_with(key_prefix) || field_of(word.substr(key_prefix.size()), fields, names)) continue;
-      Fault fault{Code::recipe_invalid, Remedy::refuse, fmt::format("{}: {{{}}} is in no row of {}", where, word, plan.keys->csv)};
-      fault.seen = names.empty() ? fmt::format("its rows have {} fields", fields) : fmt::format("its columns are {}", fmt::join(names, ", "));
+      Fault fault{Code::recipe_invalid, Remedy::refuse,
+                  fmt::format("{}: {{{}}} is in no row of {}", where, word, plan.keys->csv)};
+      fault.seen = names.empty() ? fmt::format("its rows have {} fields", fields)
+                                 : fmt::format("its columns are {}", fmt::join(names, ", "));
       fault.advice = "Fields are called by their number, {key.1}, or by the name in the file's first row";
       return fail(std::move(fault));
     }

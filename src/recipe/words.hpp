@@ -23,9 +23,9 @@ struct BoardValues {
   std::string root_ca_pem;
   std::string id;
   Mac mac;
-  std::vector<Secret> key_fields{};           // of the pool; empty where the recipe has none
-  std::vector<std::string> key_names{};       // of the fields, where the file has a header
-  std::map<std::string, std::string> row{};   // of the values' file, by column
+  std::vector<Secret> key_fields{};          // of the pool; empty where the recipe has none
+  std::vector<std::string> key_names{};      // of the fields, where the file has a header
+  std::map<std::string, std::string> row{};  // of the values' file, by column
 };
 
 /// Why this is no valid template; empty when it is. What columns and keys there are is checked later (check_words).
