@@ -244,6 +244,29 @@ TEST(KeyInAnImage, WaitsForItsBoardThroughAPulledCable) {
   expect_sound(bench);
 }
 
+/// An image with an identity, and a key that the firmware is to be sent: it never asks, so neither is proved. Then the
+/// recipe puts the key into the image.
+TEST(KeyInAnImage, IsNotProvedByAnImageThatWasMadeWithoutIt) {
+  std::string on_the_wire = key_recipe;
+  on_the_wire.replace(on_the_wire.find(", \"key.txt\""),
+                      on_the_wire.find(" }", on_the_wire.find("key.txt")) - on_the_wire.find(", \"key.txt\""), "");
+  const std::filesystem::path keep = std::filesystem::temp_directory_path() / "espmint-images-wire-test";
+  std::filesystem::remove_all(keep);
+  std::filesystem::create_directories(keep);
+  Bytes flash;
+  {
+    Bench bench{Seed{30}, keep, {.csv = key_rows}, nullptr, {"littlefs", 64_KiB, on_the_wire}};
+    bench.plug_in("a");
+    EXPECT_NE(bench.run(once("a")).exit(), Exit::good);
+    flash.assign(bench.flash("a").begin(), bench.flash("a").end());
+  }
+  Bench bench{Seed{30}, keep, {.csv = key_rows}, nullptr, with_keys()};
+  bench.plug_in("a", {}, flash);
+  ASSERT_EQ(bench.run(once("a")).exit(), Exit::good) << fault_of(bench, "a");
+  EXPECT_EQ(files_on(bench, "a", "storage")["key.txt"], "K1:1111111111111111");
+  std::filesystem::remove_all(keep);
+}
+
 TEST(KeyInAnImage, IsNotForABoardThatIsVerifiedWithoutOne) {
   BenchImages without{"littlefs", 64_KiB, ""};
   std::filesystem::path keep;

@@ -84,7 +84,8 @@ Task<Result<void>> read_range(Desk& desk, FlashRange range, std::string file, co
     ProgressLine bar{"reading", range.size, voice, "read"};
     CO_TRY(bytes, co_await read_flash(*desk.loader, range, [&bar](std::uint64_t done) { bar.show(done); }));
   }
-  CO_TRY(write_file(file, bytes));
+  // A board's flash holds its keys.
+  CO_TRY(write_file(file, bytes, FileMode::owner_only));
   if (voice.json)
     print_json({{"v", 1},
                 {"event", "read"},

@@ -26,7 +26,13 @@ CLI::App& add_verb(CLI::App& format, std::string name, std::string help, std::st
   command.add_flag("--json", options.json, "One JSON object instead of text");
   command.add_flag("-q,--quiet", options.quiet, "Only faults");
   command.add_flag("-v,--verbose", options.verbose, "Every file");
-  command.callback([run = std::move(run), finish] {
+  command.callback([run = std::move(run), finish, &command, &options] {
+    // Said before the verb they are the program's.
+    const CLI::App* program = &command;
+    while (program->get_parent()) program = program->get_parent();
+    options.json = options.json || program->count("--json") > 0;
+    options.quiet = options.quiet || program->count("--quiet") > 0;
+    options.verbose = options.verbose || program->count("--verbose") > 0;
     Result<Exit> result = run();
     if (result && (std::fflush(stdout) != 0 || std::ferror(stdout) != 0))
       result = fail(

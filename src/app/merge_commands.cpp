@@ -268,6 +268,16 @@ std::vector<FlashOffset> places_of_bootloaders() {
   return out;
 }
 
+/// Whether a board has written into the partitions for settings and keys.
+bool holds_secrets(const SplitFlash& split) {
+  for (const Partition& partition : split.table.partitions) {
+    if (!partition.is_data(data_subtype_nvs) && !partition.is_data(data_subtype_nvs_keys)) continue;
+    for (const SplitPart& part : split.parts)
+      if (part.at == partition.range.at) return true;
+  }
+  return false;
+}
+
 Result<Exit> split_command(const SplitCommandOptions& options) {
   TRY(Bytes bytes, read_file(options.file));
   std::vector<FlashOffset> bootloaders = places_of_bootloaders();
@@ -291,7 +301,9 @@ Result<Exit> split_command(const SplitCommandOptions& options) {
     tell(split.blank, "erased: no file");
     tell(split.beyond, "past the end of the file");
   }
-  return extract_files(options, files, {{"parts", std::move(parts)}, {"blank", split.blank}, {"beyond", split.beyond}});
+  // Of a board's flash some parts are keys: all are as hard to read as one.
+  return extract_files(options, files, {{"parts", std::move(parts)}, {"blank", split.blank}, {"beyond", split.beyond}},
+                       holds_secrets(split));
 }
 
 }  // namespace

@@ -37,9 +37,24 @@ Result<std::string> expand_plain(std::string_view text, const BoardValues& value
   return std::string{as_text(expanded.reveal())};
 }
 
+/// A path with its words replaced. A row's value names a part of it and never leads elsewhere.
+Result<std::string> expand_path(std::string_view text, const BoardValues& values) {
+  for (std::string_view word : words_of(text)) {
+    TRY(std::string value, expand_plain(fmt::format("{{{}}}", word), values));
+    if (value.find_first_of("/\\") == std::string::npos && value != "." && value != "..") continue;
+    return fail({Code::input_invalid,
+                 Remedy::refuse,
+                 fmt::format("the value of {{{}}} cannot be a part of the path {}", word, text),
+                 {},
+                 "it has a slash, or leads to another folder",
+                 "Such a value is a name"});
+  }
+  return expand_plain(text, values);
+}
+
 Result<Secret> content_of(const Template& content, const BoardValues& values, const DiskFiles& disk) {
   if (!content.from_disk) return expand(content.text, values);
-  TRY(std::string path, expand_plain(content.text, values));
+  TRY(std::string path, expand_path(content.text, values));
   auto file = disk.find(path);
   if (file != disk.end()) return Secret{file->second};
   return fail({Code::input_missing, Remedy::refuse, fmt::format("'{}' was not read", path), {}, {}, {}});
@@ -56,12 +71,17 @@ bool walks_before(const std::string& a, const std::string& b) {
   }
 }
 
+/// FAT keeps no case.
+bool same_path(ImageFormat format, std::string_view a, std::string_view b) {
+  return format == ImageFormat::fat ? lower(a) == lower(b) : a == b;
+}
+
 /// The board's own files, what is kept, and what the firmware's image brings; of one name the first wins.
 Result<std::vector<SecretFile>> files_of(const ImagePlan& plan, const BoardValues& values, const DiskFiles& disk,
                                          std::vector<FileOwned> kept) {
   std::vector<SecretFile> out;
   for (const ImageFile& file : plan.files) {
-    TRY(std::string path, expand_plain(file.path, values));
+    TRY(std::string path, expand_path(file.path, values));
     auto content = content_of(file.content, values, disk);
     if (!content) {
       content.error().what = fmt::format("{}: {}", file.path, content.error().what);
@@ -69,8 +89,9 @@ Result<std::vector<SecretFile>> files_of(const ImagePlan& plan, const BoardValue
     }
     out.push_back({std::move(path), std::move(*content)});
   }
-  auto add = [&out](std::string path, ByteView content) {
-    if (std::none_of(out.begin(), out.end(), [&](const SecretFile& file) { return file.path == path; }))
+  auto add = [&](std::string path, ByteView content) {
+    if (std::none_of(out.begin(), out.end(),
+                     [&](const SecretFile& file) { return same_path(plan.format, file.path, path); }))
       out.push_back({std::move(path), Secret{Bytes{content.begin(), content.end()}}});
   };
   for (FileOwned& file : kept) {
@@ -107,7 +128,7 @@ Result<std::optional<NvsKeys>> keys_of(const ImagePlan& plan, ByteView keys_part
   if (plan.encryption == NvsEncryption::hmac) {
     TRY(out, NvsKeys::from_hmac_key(plan.hmac_key->reveal()));
   } else if (plan.encryption == NvsEncryption::keys && !is_erased(keys_partition)) {
-    TRY(out, parse_nvs_keys(keys_partition));
+    TRY(out, parse_nvs_keys(keys_partition.first(std::min<std::size_t>(keys_partition.size(), 4096))));
   }
   return out;
 }
@@ -122,22 +143,27 @@ struct Readable {
   std::optional<NvsKeys> keys;
 };
 
-/// What a board holds there; nothing where it is blank.
-Result<Readable> read_on_board(const ImagePlan& plan, const OnBoard& there) {
+Fault cannot_read(std::string what) { return {Code::image_invalid, Remedy::refuse, std::move(what), {}, {}, {}}; }
+
+/// What a board holds there; nothing where it is blank. With `damage`, what could not be read of an NVS.
+Result<Readable> read_on_board(const ImagePlan& plan, const OnBoard& there,
+                               std::vector<std::string>* damage = nullptr) {
   Readable out;
   TRY(out.keys, keys_of(plan, there.keys.reveal()));
   if (is_erased(there.image.reveal())) return out;
+  if (plan.encryption == NvsEncryption::none && plan.format == ImageFormat::nvs) {
+    TRY(out.content.entries, read_nvs(there.image.reveal(), damage));
+    return out;
+  }
   if (plan.encryption == NvsEncryption::none) {
     TRY(out.content, read_image(there.image.reveal(), plan.format, plan.geometry));
     return out;
   }
-  if (!out.keys)
-    return fail(
-        {Code::image_invalid, Remedy::refuse, "the board's NVS is encrypted, and it has no keys for it", {}, {}, {}});
+  if (!out.keys) return fail(cannot_read("it has an NVS, but no keys: plain, or encrypted with keys that are gone"));
   ByteView encrypted = there.image.reveal();
   TRY(Bytes plain, decrypt_nvs({encrypted.begin(), encrypted.end()}, *out.keys));
   const Secret wiped{std::move(plain)};
-  TRY(out.content.entries, read_nvs(wiped.reveal()));
+  TRY(out.content.entries, read_nvs(wiped.reveal(), damage));
   return out;
 }
 
@@ -152,8 +178,13 @@ BoardRegion fill(const Partition& partition, Bytes image) {
 }
 
 Result<Readable> read_kept(const ImagePlan& plan, const OnBoard& there) {
-  auto read = read_on_board(plan, there);
-  if (read) return read;
+  std::vector<std::string> damage;
+  auto read = read_on_board(plan, there, &damage);
+  if (read && damage.empty()) return read;
+  if (read) {
+    wipe_content(read->content);
+    read = fail(cannot_read(damage.front()));
+  }
   Fault fault = std::move(read.error());
   fault.seen = fault.what;
   fault.what =
@@ -191,22 +222,13 @@ Secret pem_in(ByteView content) {
   return Secret{std::move(bytes)};
 }
 
-bool holds(const Template& content, const BoardValues& values, const DiskFiles& disk, ByteView there,
-           const std::function<bool(const Secret&)>& is_its_key) {
-  auto words = words_of(content.text);
-  if (!content.from_disk && std::find(words.begin(), words.end(), "private_key") != words.end())
-    return is_its_key(pem_in(there));
-  auto wanted = content_of(content, values, disk);
-  return wanted && std::ranges::equal(wanted->reveal(), there);
-}
-
 }  // namespace
 
 Result<DiskFiles> read_disk_files(const Plan& plan, const BoardValues& values, const Folder& folder) {
   DiskFiles out;
   auto take = [&](const Template& content) -> Result<void> {
     if (!content.from_disk) return ok();
-    TRY(std::string path, expand_plain(content.text, values));
+    TRY(std::string path, expand_path(content.text, values));
     if (out.contains(path)) return ok();
     TRY(Bytes bytes, folder.read(path));
     out.emplace(std::move(path), std::move(bytes));
@@ -248,12 +270,6 @@ Result<BroughtImage> read_image(ByteView image, ImageFormat format, const ImageG
   return out;
 }
 
-Result<void> check_kept(const ImagePlan& plan, const OnBoard& there) {
-  TRY(Readable kept, read_kept(plan, there));
-  wipe_content(kept.content);
-  return ok();
-}
-
 Result<std::vector<BoardRegion>> build_board_image(const ImagePlan& plan, const BoardValues& values,
                                                    const DiskFiles& disk, const Secret& fresh_keys,
                                                    const OnBoard& there) {
@@ -278,23 +294,45 @@ Result<std::vector<BoardRegion>> build_board_image(const ImagePlan& plan, const 
   if (kept.keys) {
     TRY(image, encrypt_nvs(std::move(image), *kept.keys));
   }
-  out.push_back(fill(plan.partition, std::move(image)));
+  // The keys first: a cut in between leaves no image that nobody can read.
   if (plan.encryption == NvsEncryption::keys) {
     const Secret keys = encode_nvs_keys(*kept.keys);
     out.push_back(fill(*plan.keys_partition, {keys.reveal().begin(), keys.reveal().end()}));
   }
+  out.push_back(fill(plan.partition, std::move(image)));
   return out;
 }
 
-/// Whether a template says who the board is.
+namespace {
+
+/// Whether a template says who the board is: more than what every board of a batch could hold.
 bool is_identity(const Template& content) {
-  if (content.from_disk) return false;
   for (std::string_view word : words_of(content.text))
-    if (!word.starts_with("values.") && word != "root_ca" && word != "serial") return true;
+    if (content.from_disk || (!word.starts_with("values.") && word != "root_ca" && word != "serial")) return true;
   return false;
 }
 
-std::optional<std::string> difference_on_board(const ImagePlan& plan, const BoardValues& values, const DiskFiles& disk,
+bool has_private_key(const Template& content) {
+  auto words = words_of(content.text);
+  return !content.from_disk && std::find(words.begin(), words.end(), "private_key") != words.end();
+}
+
+/// What a template came to, on a board: `check` gets it with the private key that lies there put in its place.
+template <typename Check>
+bool holds(const Template& content, BoardValues& values, const DiskFiles& disk, ByteView there,
+           const std::function<bool(const Secret&)>& is_its_key, Check check) {
+  if (has_private_key(content)) {
+    values.private_key_pem = pem_in(there);
+    if (!is_its_key(values.private_key_pem)) return false;
+  }
+  auto wanted = content_of(content, values, disk);
+  values.private_key_pem = {};
+  return wanted && check(wanted->reveal());
+}
+
+}  // namespace
+
+std::optional<std::string> difference_on_board(const ImagePlan& plan, BoardValues& values, const DiskFiles& disk,
                                                const OnBoard& there,
                                                const std::function<bool(const Secret& pem)>& is_its_key) {
   auto read = read_on_board(plan, there);
@@ -304,30 +342,27 @@ std::optional<std::string> difference_on_board(const ImagePlan& plan, const Boar
     return answer;
   };
   for (const ImageFile& file : plan.files) {
-    if (!is_identity(file.content)) continue;
     auto path = expand_plain(file.path, values);
     auto found = std::find_if(read->content.files.begin(), read->content.files.end(),
-                              [&](const FileOwned& one) { return path && one.path == *path; });
+                              [&](const FileOwned& one) { return path && same_path(plan.format, one.path, *path); });
     if (found == read->content.files.end()) return wiped(fmt::format("the file {} is gone", file.path));
-    if (!holds(file.content, values, disk, found->content, is_its_key))
+    auto same = [&](ByteView wanted) { return std::ranges::equal(wanted, found->content); };
+    if (is_identity(file.content) && !holds(file.content, values, disk, found->content, is_its_key, same))
       return wiped(fmt::format("the file {} is not as it was written", file.path));
   }
   for (const ImageEntry& entry : plan.entries) {
-    if (!is_identity(entry.content)) continue;
     const std::string name = entry.space + "." + entry.key;
     auto found = std::find_if(read->content.entries.begin(), read->content.entries.end(),
                               [&](const NvsEntry& one) { return one.space == entry.space && one.key == entry.key; });
     if (found == read->content.entries.end()) return wiped(fmt::format("the entry {} is gone", name));
-    bool same = false;
-    auto words = words_of(entry.content.text);
-    if (!entry.content.from_disk && std::find(words.begin(), words.end(), "private_key") != words.end()) {
-      same = is_its_key(pem_in(found->value));
-    } else if (auto content = content_of(entry.content, values, disk)) {
-      auto wanted = nvs_entry(entry.space, entry.key, entry.encoding, content->reveal());
-      same = wanted && wanted->type == found->type && wanted->value == found->value && wanted->number == found->number;
+    auto same = [&](ByteView text) {
+      auto wanted = nvs_entry(entry.space, entry.key, entry.encoding, text);
+      const bool equal = wanted && *wanted == *found;
       if (wanted) wipe(wanted->value);
-    }
-    if (!same) return wiped(fmt::format("the entry {} is not as it was written", name));
+      return equal;
+    };
+    if (is_identity(entry.content) && !holds(entry.content, values, disk, found->value, is_its_key, same))
+      return wiped(fmt::format("the entry {} is not as it was written", name));
   }
   return wiped(std::nullopt);
 }

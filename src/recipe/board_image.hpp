@@ -29,22 +29,17 @@ struct BoardRegion {
   Secret bytes;
 };
 
-/// Whether what a board holds can be kept: it is blank, or can be read. Fault image_invalid (refuse): nothing was
-/// written.
-Result<void> check_kept(const ImagePlan&, const OnBoard& there);
-
 /// The image, and the NVS keys where the plan has them: `fresh_keys` are 64 random bytes for a board that has none.
-/// With `keep`, `there` is what the board holds. Faults: image_no_space, image_invalid, recipe_invalid; those of
-/// check_kept.
+/// With `keep`, `there` is what the board holds. Faults: image_no_space, image_invalid, recipe_invalid; image_invalid
+/// (refuse) also where what is to be kept cannot be read whole.
 Result<std::vector<BoardRegion>> build_board_image(const ImagePlan&, const BoardValues&, const DiskFiles&,
                                                    const Secret& fresh_keys, const OnBoard& there);
 
 /// Where the identity that a board holds is not the one that its values say: a sentence that quotes none of them;
-/// nothing where it is. What the firmware has written beside it does not count, nor does what says nothing of who the
-/// board is (Wi-Fi, files from disk). `values` has no private key: whether one that lies on the board is its own
-/// `is_its_key` says.
-std::optional<std::string> difference_on_board(const ImagePlan&, const BoardValues& values, const DiskFiles&,
-                                               const OnBoard&,
+/// nothing where it is. Every file and entry of the plan must be there; those that say who the board is must be as they
+/// were written. Wi-Fi and the like may be others by now, and what the firmware has written beside it does not count.
+/// `values` has no private key, before and after: whether one that lies on the board is its own `is_its_key` says.
+std::optional<std::string> difference_on_board(const ImagePlan&, BoardValues& values, const DiskFiles&, const OnBoard&,
                                                const std::function<bool(const Secret& pem)>& is_its_key);
 
 /// Files and entries of an image that a firmware brings.

@@ -213,6 +213,10 @@ Result<Plan> make_plan(const Recipe& recipe, FirmwareSet set, const PlanOptions&
   if (plan.values)
     for (const auto& [name, value] : plan.values->same) all.add(name).add(value);
   if (plan.keys) all.add("keys").add(plan.keys->prompt).add(plan.keys->done).add(plan.keys->values);
+  if (plan.keys && plan.keys_in_images()) {
+    all.add(std::uint64_t{plan.keys->fields});
+    for (const std::string& column : plan.keys->columns) all.add(column);
+  }
   if (plan.keys && plan.keys->lock) all.add("lock");
   plan.digest = all.finish();
   return plan;

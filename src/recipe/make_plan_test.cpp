@@ -149,6 +149,17 @@ TEST(Plan, GivesAnImageWithoutFilesThoseThatFirmwareInTheFieldReads) {
                        {"certificate.pem.crt", "{certificate}"}, {"private.pem.key", "{private_key}"}, {"aws-root-ca.pem", "{root_ca}"}}));
 }
 
+TEST(Plan, RefusesAnImageThatHasWhatItsFormatDoesNot) {
+  Recipe recipe = default_recipe();
+  recipe.images = {{.partition = "storage", .encryption = NvsEncryption::keys}};
+  auto plan = plan_of(idf_project(), recipe);
+  ASSERT_FALSE(plan) << "or keys would lie in clear";
+  EXPECT_EQ(plan.error().code, Code::recipe_invalid);
+  EXPECT_TRUE(has(sentence(plan), "encryption")) << sentence(plan);
+  recipe.images = {{.partition = "storage", .long_names = true}};
+  EXPECT_FALSE(plan_of(idf_project(), recipe));
+}
+
 TEST(Plan, NeverFormatsALittleFsAsSpiffs) {
   std::vector<FileView> files{{"www/logo.svg", as_bytes("<svg/>")}};
   Bytes littlefs = build_littlefs(64_KiB, {}, files).value();

@@ -186,6 +186,23 @@ Result<void> take_geometry(const RecipeImage& recipe, ImageGeometry& geometry) {
   return ok();
 }
 
+/// A key of the recipe that this format does not have; empty: none.
+std::string_view key_of_another_format(const RecipeImage& recipe, ImageFormat format) {
+  const bool nvs = format == ImageFormat::nvs, fat = format == ImageFormat::fat,
+             littlefs = format == ImageFormat::littlefs;
+  if (!nvs && recipe.encryption != NvsEncryption::none) return "encryption";
+  if (!nvs && recipe.nvs_version) return "version";
+  if (!nvs && !recipe.keys_partition.empty()) return "keys_partition";
+  if (!nvs && !recipe.hmac_key.empty()) return "hmac_key";
+  if (!fat && recipe.wear_levelling) return "wear_levelling";
+  if (!fat && recipe.long_names) return "long_names";
+  if (!fat && recipe.fat_type) return "fat_type";
+  if (!fat && recipe.sector_size) return "sector_size";
+  if (!littlefs && recipe.block_size) return "block_size";
+  if (!littlefs && recipe.name_max) return "name_max";
+  return {};
+}
+
 Result<void> take_encryption(const RecipeImage& recipe, const PlanOptions& options, const FirmwareSet& set,
                              ImagePlan& image) {
   image.encryption = recipe.encryption;
@@ -304,23 +321,28 @@ BoardValues largest_values(const Plan& plan, const ImagePlan& image) {
 
 bool is_text(const std::string& encoding) { return encoding == "string" || encoding == "binary"; }
 
-/// With what cannot be known before the board left out: files of its own, numbers from its row.
-Result<void> build_on_trial(const Plan& plan, ImagePlan image) {
-  for (ImageFile& file : image.files)
-    if (file.content.from_disk && has_words(file.content.text)) file.content = {};
-  for (ImageEntry& entry : image.entries)
-    if (has_words(entry.content.text) && (entry.content.from_disk || !is_text(entry.encoding)))
-      entry.content = {is_text(entry.encoding) ? "" : "00", false};
-  image.keep = false;
+Result<void> try_to_build(const ImagePlan& image, const BoardValues& values, const DiskFiles& disk,
+                          const OnBoard& there) {
   Bytes keys(NvsKeys::bytes, 0x11);
   keys.front() = 0x22;  // XTS wants two different halves
-  auto built = build_board_image(image, largest_values(plan, image), plan.disk_files, Secret{std::move(keys)}, {});
+  auto built = build_board_image(image, values, disk, Secret{std::move(keys)}, there);
   if (built) return ok();
   Fault fault = std::move(built.error());
   fault.where.input = fmt::format("partition \"{}\"", image.partition.name);
   if (fault.advice.empty() && fault.code == Code::image_no_space)
     fault.advice = "Make the partition larger in partitions.csv, or bring fewer files";
   return fail(std::move(fault));
+}
+
+/// With what cannot be known before the board left out: files of its own, numbers from its row.
+Result<void> try_without_a_board(const Plan& plan, ImagePlan image) {
+  for (ImageFile& file : image.files)
+    if (file.content.from_disk && has_words(file.content.text)) file.content = {};
+  for (ImageEntry& entry : image.entries)
+    if (has_words(entry.content.text) && (entry.content.from_disk || !is_text(entry.encoding)))
+      entry.content = {is_text(entry.encoding) ? "" : "00", false};
+  image.keep = false;
+  return try_to_build(image, largest_values(plan, image), plan.disk_files, {});
 }
 
 /// Numbers and hex that come from rows: all of them before the first board.
@@ -377,6 +399,10 @@ Result<void> plan_image(const RecipeImage& recipe, const Partition& partition, c
   image.format = recipe.format.value_or(usual_format(partition).value_or(ImageFormat::spiffs));
   image.geometry_from = "ESP-IDF's defaults";
   image.keep = recipe.keep;
+  if (std::string_view key = key_of_another_format(recipe, image.format); !key.empty())
+    return fail(wrong(Code::recipe_invalid,
+                      fmt::format("image.{} is nothing that a {} image has", key, title_of(image.format)),
+                      fmt::format("partition \"{}\"", partition.name), "Leave it out, or name the format"));
   TRY(take_geometry(recipe, image.geometry));
   TRY(take_encryption(recipe, options, set, image));
   image.files = recipe.files;
@@ -401,7 +427,7 @@ Result<void> plan_image(const RecipeImage& recipe, const Partition& partition, c
                                   title_of(image.format), nvs ? "entries, no files" : "files, no entries")));
   TRY(read_shared_files(options, image, plan));
   TRY(check_rows(plan, image));
-  TRY(build_on_trial(plan, image));
+  TRY(try_without_a_board(plan, image));
   const std::size_t things =
       nvs ? image.entries.size() + image.shared_entries.size() : image.files.size() + image.shared_files.size();
   if (is_the_same_for_all(image)) {
@@ -417,6 +443,18 @@ Result<void> plan_image(const RecipeImage& recipe, const Partition& partition, c
 }
 
 }  // namespace
+
+Result<void> build_on_trial(const Plan& plan, const ImagePlan& image, const BoardValues& values, const DiskFiles& disk,
+                            const OnBoard& there) {
+  BoardValues trial = largest_values(plan, image);
+  trial.id = values.id;
+  trial.mac = values.mac;
+  trial.row = values.row;
+  if (!values.key_fields.empty()) trial.key_fields.clear();
+  for (const Secret& field : values.key_fields) trial.key_fields.push_back(field.duplicate());
+  if (!values.key_fields.empty()) trial.key_names = values.key_names;
+  return try_to_build(image, trial, disk, there);
+}
 
 std::string digest_text(const ImageGeometry& geometry) {
   const FatGeometry& fat = geometry.fat;
@@ -451,6 +489,12 @@ Result<void> plan_images(const Recipe& recipe, const PlanOptions& options, Firmw
                            way_to_an_identity(set));
       continue;
     }
+    for (const ImagePlan& other : plan.images)
+      if (other.keys_partition && image.encryption == NvsEncryption::keys &&
+          (image.keys_partition.empty() || image.keys_partition == other.keys_partition->name))
+        return fail(wrong(Code::recipe_invalid,
+                          fmt::format("two images have their keys in the partition \"{}\"", other.keys_partition->name),
+                          {}, "Each encrypted NVS has an nvs_keys partition of its own: keys_partition"));
     for (const ImagePlan& other : plan.images)
       if (other.partition.range.overlaps(partition->range))
         return fail(wrong(Code::recipe_invalid, fmt::format("two images are for the partition \"{}\"", partition->name),

@@ -230,11 +230,12 @@ Task<Result<void>> BoardRun::check_identity_in_place() {
 
 /// An earlier run exposed a key to this board and never saw it proved.
 Task<Result<void>> BoardRun::resume_identity() {
-  attempt_ = admission_.attempt;
-  certificate_ = admission_.certificate;
   outcome_.record.device_id = admission_.device_id;
   auto pending = station_.pending.find(board_->mac);
   CO_TRY(Md5 on_board, co_await identity_on_board());
+  // Not before: what fails until here has no attempt of this run to give back.
+  attempt_ = admission_.attempt;
+  certificate_ = admission_.certificate;
   if (certificate_ && on_board == certificate_->image_md5 && !plan_has_new_key()) {
     image_md5_ = on_board;
     exposed_ = true;

@@ -64,6 +64,7 @@ class BoardRun {
   Task<Result<void>> read_what_is_there();
   Task<Result<void>> make_identity();
   Task<Result<OnBoard>> read_image_on_board(const ImagePlan&);
+  Task<Result<Secret>> read_proved(FlashRange);
   Task<Result<Md5>> identity_on_board();
   Task<Result<std::optional<std::string>>> difference_in_place();
   void note_old_files();
@@ -117,8 +118,12 @@ class BoardRun {
   void enter(Step);
   [[nodiscard]] std::uint64_t identity_bytes() const;
   [[nodiscard]] bool key_in_image() const { return key_ && station_.plan.keys_in_images(); }
-  /// A key of the pool that no image with this board's identity can hold yet.
-  [[nodiscard]] bool plan_has_new_key() const { return key_in_image() && key_->state == KeyState::reserved; }
+  /// A key of the pool that the image with this board's identity need not hold: not given out yet, or under another plan,
+  /// which may have handed it over on the wire.
+  [[nodiscard]] bool plan_has_new_key() const {
+    return key_in_image() && (key_->state == KeyState::reserved ||
+                              (key_->state != KeyState::verified && admission_.plan_digest != station_.plan.digest));
+  }
   /// VERIFIED before with this very plan.
   [[nodiscard]] bool in_place() const { return keeps_identity_ && admission_.kind == Admission::Kind::verified; }
 

@@ -7,6 +7,7 @@
 #include "io/file.hpp"
 #include "recipe/board_image.hpp"
 #include "recipe/checks.hpp"
+#include "recipe/plan_images.hpp"
 #include "run/board_run.hpp"
 
 namespace espmint {
@@ -69,8 +70,9 @@ Result<BuiltImages> build_images(const ImageInputs& in) {
 
 /// The partitions of an image, in the order in which they are written.
 std::vector<FlashRange> ranges_of(const ImagePlan& image) {
-  std::vector<FlashRange> out{image.partition.range};
+  std::vector<FlashRange> out;
   if (image.keys_partition) out.push_back(image.keys_partition->range);
+  out.push_back(image.partition.range);
   return out;
 }
 
@@ -105,7 +107,7 @@ Task<Result<void>> BoardRun::gather_values() {
   co_return ok();
 }
 
-/// Partitions whose content is kept, as the board holds them. Fault image_invalid where that cannot be read.
+/// Partitions whose content is kept, as the board holds them. Faults where that cannot be read, or no image be built.
 Task<Result<void>> BoardRun::read_what_is_there() {
   const Plan& plan = station_.plan;
   there_.clear();
@@ -113,8 +115,9 @@ Task<Result<void>> BoardRun::read_what_is_there() {
     OnBoard there;
     if (image.keep) {
       CO_TRY(there, co_await read_image_on_board(image));
-      CO_TRY(check_kept(image, there));
     }
+    // What cannot be built is found before anything is written.
+    CO_TRY(build_on_trial(plan, image, values_, disk_, there));
     there_.push_back(std::move(there));
   }
   co_return ok();
@@ -122,13 +125,22 @@ Task<Result<void>> BoardRun::read_what_is_there() {
 
 Task<Result<OnBoard>> BoardRun::read_image_on_board(const ImagePlan& image) {
   OnBoard there;
-  CO_TRY(Bytes bytes, co_await read_flash(loader_, image.partition.range));
-  there.image = Secret{std::move(bytes)};
+  CO_TRY(there.image, co_await read_proved(image.partition.range));
   if (image.keys_partition) {
-    CO_TRY(Bytes keys, co_await read_flash(loader_, image.keys_partition->range));
-    there.keys = Secret{std::move(keys)};
+    CO_TRY(there.keys, co_await read_proved(image.keys_partition->range));
   }
   co_return there;
+}
+
+/// The ROM's way of reading has no digest of its own.
+Task<Result<Secret>> BoardRun::read_proved(FlashRange range) {
+  CO_TRY(Bytes bytes, co_await read_flash(loader_, range));
+  Secret out{std::move(bytes)};
+  CO_TRY(Md5 on_board, co_await flash_md5(loader_, range));
+  if (md5_of(out.reveal()) == on_board) co_return out;
+  Fault fault{Code::reply_damaged, Remedy::reconnect, "what was read of the flash is not what lies there"};
+  fault.advice = "Check the cable and the supply";
+  co_return fail(std::move(fault));
 }
 
 /// One digest of all that carries this board's identity, by the board.
@@ -152,7 +164,10 @@ Task<Result<std::optional<std::string>>> BoardRun::difference_in_place() {
     return key && key->public_key_der() == certificate_->public_key_der;
   };
   std::optional<std::string> difference;
-  for (const ImagePlan& image : station_.plan.images) {
+  const std::vector<ImagePlan>& images = station_.plan.images;
+  if (!in_place() && std::ranges::none_of(images, [](const ImagePlan& image) { return image.has_word("private_key"); }))
+    co_return std::optional<std::string>{"no image of this recipe carries its key"};
+  for (const ImagePlan& image : images) {
     CO_TRY(OnBoard there, co_await read_image_on_board(image));
     if (!difference) difference = difference_on_board(image, values_, disk_, there, is_its_key);
   }
