@@ -261,6 +261,7 @@ TEST(KeyInAnImage, IsNotProvedByAnImageThatWasMadeWithoutIt) {
     flash.assign(bench.flash("a").begin(), bench.flash("a").end());
   }
   Bench bench{Seed{30}, keep, {.csv = key_rows}, nullptr, with_keys()};
+  bench.loop.run([](VirtualLoop& loop) -> Task<> { co_await loop.sleep_for(std::chrono::hours{1}); }(bench.loop));
   bench.plug_in("a", {}, flash);
   ASSERT_EQ(bench.run(once("a")).exit(), Exit::good) << fault_of(bench, "a");
   EXPECT_EQ(files_on(bench, "a", "storage")["key.txt"], "K1:1111111111111111");
