@@ -225,7 +225,7 @@ Secret pem_in(ByteView content) {
 }  // namespace
 
 Result<DiskFiles> read_disk_files(const Plan& plan, const BoardValues& values, const Folder& folder) {
-  DiskFiles out;
+  DiskFiles out = plan.disk_files;  // as they were when the plan was made, and its digest
   auto take = [&](const Template& content) -> Result<void> {
     if (!content.from_disk) return ok();
     TRY(std::string path, expand_path(content.text, values));

@@ -14,7 +14,7 @@ namespace espmint {
 
 /// Bytes of the files that templates name, by path.
 using DiskFiles = std::map<std::string, Bytes>;
-/// Every file of the plan for the board with these values (certificate and key are not needed yet). Faults: those of
+/// Every file of the plan, those that all boards share as the plan read them, for the board with these values (certificate and key are not needed yet). Faults: those of
 /// the folder, naming the file; nothing was written then.
 Result<DiskFiles> read_disk_files(const Plan&, const BoardValues&, const Folder&);
 

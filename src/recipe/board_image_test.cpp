@@ -263,6 +263,18 @@ TEST(DiskFilesOf, ABoardLieWhereItsValuesDoNotLeadElsewhere) {
   }
 }
 
+TEST(DiskFilesOf, EveryBoardAreWhatThePlanRead) {
+  Plan plan;
+  plan.images.push_back(plan_of(ImageFormat::spiffs));
+  plan.images[0].files = {{"d", {"same.bin", true}}};
+  plan.disk_files["same.bin"] = to_bytes("as planned");
+  MemoryFolder folder;
+  folder.put("same.bin", to_bytes("changed since"));
+  auto disk = read_disk_files(plan, values(), folder);
+  ASSERT_TRUE(disk);
+  EXPECT_EQ(as_text(disk->at("same.bin")), "as planned");
+}
+
 TEST(DiskFilesOf, ABoardAreReadByItsOwnPath) {
   Plan plan;
   plan.images.push_back(plan_of(ImageFormat::spiffs));

@@ -174,7 +174,7 @@ Result<Bytes> read_named(const PlanOptions& options, const std::string& path) {
   return fail(wrong(Code::input_missing, fmt::format("'{}' cannot be read here", path)));
 }
 
-Result<void> take_geometry(const RecipeImage& recipe, ImageGeometry& geometry) {
+void take_geometry(const RecipeImage& recipe, ImageGeometry& geometry) {
   if (recipe.nvs_version) geometry.nvs_version = *recipe.nvs_version;
   if (recipe.block_size) geometry.littlefs.block_size = *recipe.block_size;
   if (recipe.name_max) geometry.littlefs.name_max = *recipe.name_max;
@@ -183,24 +183,6 @@ Result<void> take_geometry(const RecipeImage& recipe, ImageGeometry& geometry) {
   if (recipe.fat_type) geometry.fat.fat_type = *recipe.fat_type;
   if (recipe.sector_size) geometry.fat.sector_size = *recipe.sector_size;
   if (recipe.wear_levelling && !*recipe.wear_levelling) geometry.wear_levelling.reset();
-  return ok();
-}
-
-/// A key of the recipe that this format does not have; empty: none.
-std::string_view key_of_another_format(const RecipeImage& recipe, ImageFormat format) {
-  const bool nvs = format == ImageFormat::nvs, fat = format == ImageFormat::fat,
-             littlefs = format == ImageFormat::littlefs;
-  if (!nvs && recipe.encryption != NvsEncryption::none) return "encryption";
-  if (!nvs && recipe.nvs_version) return "version";
-  if (!nvs && !recipe.keys_partition.empty()) return "keys_partition";
-  if (!nvs && !recipe.hmac_key.empty()) return "hmac_key";
-  if (!fat && recipe.wear_levelling) return "wear_levelling";
-  if (!fat && recipe.long_names) return "long_names";
-  if (!fat && recipe.fat_type) return "fat_type";
-  if (!fat && recipe.sector_size) return "sector_size";
-  if (!littlefs && recipe.block_size) return "block_size";
-  if (!littlefs && recipe.name_max) return "name_max";
-  return {};
 }
 
 Result<void> take_encryption(const RecipeImage& recipe, const PlanOptions& options, const FirmwareSet& set,
@@ -403,7 +385,7 @@ Result<void> plan_image(const RecipeImage& recipe, const Partition& partition, c
     return fail(wrong(Code::recipe_invalid,
                       fmt::format("image.{} is nothing that a {} image has", key, title_of(image.format)),
                       fmt::format("partition \"{}\"", partition.name), "Leave it out, or name the format"));
-  TRY(take_geometry(recipe, image.geometry));
+  take_geometry(recipe, image.geometry);
   TRY(take_encryption(recipe, options, set, image));
   image.files = recipe.files;
   image.entries = recipe.entries;
@@ -421,10 +403,6 @@ Result<void> plan_image(const RecipeImage& recipe, const Partition& partition, c
     else
       image.files = default_identity_files();
   }
-  if (nvs ? !image.files.empty() : !image.entries.empty())
-    return fail(wrong(Code::recipe_invalid,
-                      fmt::format("the image of partition \"{}\" is {}: it has {}", partition.name,
-                                  title_of(image.format), nvs ? "entries, no files" : "files, no entries")));
   TRY(read_shared_files(options, image, plan));
   TRY(check_rows(plan, image));
   TRY(try_without_a_board(plan, image));

@@ -27,6 +27,9 @@ struct RecipeImage {
   std::optional<bool> wear_levelling, long_names;
 };
 
+/// A key of the table that says something this format does not have; empty: none.
+std::string_view key_of_another_format(const RecipeImage&, ImageFormat);
+
 /// Values that boards get from a file, a row a board, and values that all of them get.
 struct RecipeValues {
   std::string csv;  // relative to the recipe; empty: none

@@ -129,33 +129,11 @@ Result<void> take_flag(Section& section, std::string_view key, std::optional<boo
 
 /// Keys that only one format has, so that nobody believes they do something elsewhere.
 Result<void> check_keys_of_format(Section& section, const RecipeImage& image) {
-  using Format = ImageFormat;
-  struct OnlyOf {
-    std::string_view key;
-    std::vector<Format> formats;
-  };
-  const std::vector<OnlyOf> rules{{"files", {Format::spiffs, Format::littlefs, Format::fat}},
-                                  {"entries", {Format::nvs}},
-                                  {"csv", {Format::nvs}},
-                                  {"version", {Format::nvs}},
-                                  {"encryption", {Format::nvs}},
-                                  {"keys_partition", {Format::nvs}},
-                                  {"hmac_key", {Format::nvs}},
-                                  {"wear_levelling", {Format::fat}},
-                                  {"long_names", {Format::fat}},
-                                  {"fat_type", {Format::fat}},
-                                  {"sector_size", {Format::fat}},
-                                  {"block_size", {Format::littlefs}},
-                                  {"name_max", {Format::littlefs}}};
-  for (const OnlyOf& rule : rules) {
-    const toml::node* node = section.node(rule.key);
-    if (!node || !image.format ||
-        std::find(rule.formats.begin(), rule.formats.end(), *image.format) != rule.formats.end())
-      continue;
-    return fail(section.wrong(
-        node->source(), fmt::format("image.{} is nothing that a {} image has", rule.key, title_of(*image.format))));
-  }
-  return ok();
+  if (!image.format) return ok();
+  std::string_view key = key_of_another_format(image, *image.format);
+  if (key.empty()) return ok();
+  return fail(section.wrong(section.node(key)->source(),
+                            fmt::format("image.{} is nothing that a {} image has", key, title_of(*image.format))));
 }
 
 Result<RecipeImage> take_image(Section& section) {
@@ -192,6 +170,27 @@ Result<RecipeImage> take_image(Section& section) {
 }
 
 }  // namespace
+
+std::string_view key_of_another_format(const RecipeImage& image, ImageFormat format) {
+  const bool nvs = format == ImageFormat::nvs, fat = format == ImageFormat::fat,
+             littlefs = format == ImageFormat::littlefs;
+  struct Rule {
+    std::string_view key;
+    bool said, suits;
+  };
+  for (const Rule& rule :
+       {Rule{"files", !image.files.empty(), !nvs}, Rule{"entries", !image.entries.empty(), nvs},
+        Rule{"csv", !image.csv.empty(), nvs}, Rule{"version", image.nvs_version.has_value(), nvs},
+        Rule{"encryption", image.encryption != NvsEncryption::none, nvs},
+        Rule{"keys_partition", !image.keys_partition.empty(), nvs}, Rule{"hmac_key", !image.hmac_key.empty(), nvs},
+        Rule{"wear_levelling", image.wear_levelling.has_value(), fat},
+        Rule{"long_names", image.long_names.has_value(), fat}, Rule{"fat_type", image.fat_type.has_value(), fat},
+        Rule{"sector_size", image.sector_size.has_value(), fat},
+        Rule{"block_size", image.block_size.has_value(), littlefs},
+        Rule{"name_max", image.name_max.has_value(), littlefs}})
+    if (rule.said && !rule.suits) return rule.key;
+  return {};
+}
 
 Result<void> take_images(const toml::table& root, std::string_view filename, Recipe& recipe) {
   const toml::node* images = root.get("image");
