@@ -405,7 +405,8 @@ void Board::deliver(Time until) {
     from_wire_.pop(copy.size());
     return hear(at, copy);
   }
-  if (!usb_.used() && mode_ == Mode::rom && !rom_->synced() && from_wire_.baud() != 0 && from_wire_.baud() != board_baud_)
+  if (!usb_.used() && mode_ == Mode::rom && !rom_->synced() && from_wire_.baud() != 0 &&
+      from_wire_.baud() != board_baud_)
     set_baud(from_wire_.baud());  // autobaud
   Bytes noisy;
   if (!in_tune(from_wire_.baud(), board_baud_)) {
@@ -446,9 +447,7 @@ void Board::hear(Time at, ByteView bytes) {
   }
 }
 
-std::optional<Time> Board::app_tick() const {
-  return mode_ == Mode::app && app_ ? app_->next_tick() : std::nullopt;
-}
+std::optional<Time> Board::app_tick() const { return mode_ == Mode::app && app_ ? app_->next_tick() : std::nullopt; }
 
 void Board::react(Time at, Reaction&& reaction) {
   Time end = steps_.empty() ? at : std::max(at, steps_.back().takes);

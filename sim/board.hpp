@@ -57,7 +57,7 @@ class Board {
   std::size_t receive(Time now, ByteView);
   /// Bytes that have reached the host.
   std::size_t transmit(Time now, ByteSpan);
-  void discard_input(Time now);   // what has come for the host
+  void discard_input(Time now);  // what has come for the host
   /// A host opens the port: an adapter has thrown away what came before, the chip's own USB hands over what it kept.
   void host_opens(Time now);
   void discard_output(Time now);  // what the host has sent and the wire has not
@@ -76,10 +76,13 @@ class Board {
   void swap(Time now, const Mac&, bool keep_flash = false);
 
   [[nodiscard]] bool plugged() const { return plugged_; }
-  /// Whether the host sees a port, as of the last call that said the time; with USB of the chip's own not after a reset.
+  /// Whether the host sees a port, as of the last call that said the time; with USB of the chip's own not after a
+  /// reset.
   [[nodiscard]] bool present() const { return plugged_ && !(usb_.used() && (usb_.is_away() || !powered_)); }
   /// When the port that a reset took away comes back.
-  [[nodiscard]] std::optional<Time> returns_at() const { return plugged_ && powered_ ? usb_.returns_at() : std::nullopt; }
+  [[nodiscard]] std::optional<Time> returns_at() const {
+    return plugged_ && powered_ ? usb_.returns_at() : std::nullopt;
+  }
   /// How often a reset took the port away.
   [[nodiscard]] unsigned departures() const { return usb_.departures(); }
   [[nodiscard]] bool has_native_usb() const { return usb_.used(); }
@@ -115,7 +118,9 @@ class Board {
   [[nodiscard]] std::optional<Time> app_tick() const;
   [[nodiscard]] Time to_host_visible() const;
   void leave_bus(Time at);
-  [[nodiscard]] std::uint32_t wire_baud(std::uint32_t uart) const { return usb_.used() ? NativeUsb::bytes_go_at : uart; }
+  [[nodiscard]] std::uint32_t wire_baud(std::uint32_t uart) const {
+    return usb_.used() ? NativeUsb::bytes_go_at : uart;
+  }
   [[nodiscard]] bool in_tune(std::uint32_t a, std::uint32_t b) const { return usb_.used() || bauds_agree(a, b); }
   // The chip's own USB holds no pin: its lines are orders.
   [[nodiscard]] bool en_high() const { return usb_.used() || !(rts_ && !dtr_) || !ailment_.can_be_reset(); }

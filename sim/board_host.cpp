@@ -116,7 +116,7 @@ void BoardHost::pump() {
   board_.advance(now());
   feed_board();
   take_from_board();
-  if (plugged_ && !board_.plugged()) unplug();  // a fault pulled the plug
+  if (plugged_ && !board_.plugged()) unplug();                  // a fault pulled the plug
   if (auto followed = follow_usb(); !followed) return close();  // no pty to be had: like a host that is shut down
   if (events_.empty()) {
     read_tcp();

@@ -101,7 +101,7 @@ class BoardHost : public std::enable_shared_from_this<BoardHost> {
 
   Local::acceptor control_;
   boost::asio::steady_timer timer_, line_timer_;
-  bool dtr_ = false, rts_ = false;            // as wanted
+  bool dtr_ = false, rts_ = false;                // as wanted
   bool driven_dtr_ = false, driven_rts_ = false;  // as the board sees them
 };
 

@@ -52,7 +52,7 @@ std::string_view usage_of(const Partition& row) {
     std::string_view text;
   };
   constexpr std::array usages{Usage{0, 0x00, "factory app"}, Usage{1, 0x00, "OTA data"}, Usage{1, 0x01, "RF data"},
-                              Usage{1, 0x02, "WiFi data"},   Usage{1, 0x04, "NVS keys"}};
+                              Usage{1, 0x02, "WiFi data"}, Usage{1, 0x04, "NVS keys"}};
   for (const Usage& usage : usages)
     if (usage.type == row.type && usage.subtype == row.subtype) return usage.text;
   return row.type == 0 ? "OTA app" : "Unknown data";
@@ -157,7 +157,8 @@ ImageCheck check_image(const ChipRow& chip, ByteView flash, std::uint32_t at, st
   ByteView header = flash.subspan(at, header_bytes);
   if (header[0] != image_magic)
     return bad(fmt::format("image at 0x{:x} has invalid magic byte (nothing flashed here?)", at));
-  if (header[1] == 0 || header[1] > 16) return bad(fmt::format("image at 0x{:x} segment count {} exceeds max 16", at, header[1]));
+  if (header[1] == 0 || header[1] > 16)
+    return bad(fmt::format("image at 0x{:x} segment count {} exceeds max 16", at, header[1]));
   bool is_long = header_bytes == long_header;
   if (is_long && get_u16(header, 12) != chip.image_chip_id && get_u16(header, 12) != 0xffff)
     return bad(fmt::format("mismatch chip ID, expected {}, found {}", chip.image_chip_id, get_u16(header, 12)));
@@ -334,9 +335,10 @@ Boot boot(const Chip& specimen, ByteView flash) {
       continue;
     }
     for (std::size_t i = 0; i < app.segments.size(); ++i)
-      log.info("esp_image", fmt::format("segment {}: paddr={:08x} vaddr={:08x} size={:05x}h ({:6}) {}", i,
-                                        app.segments[i].flash_at, app.segments[i].address, app.segments[i].size,
-                                        app.segments[i].size, is_mapped(chip, app.segments[i].address) ? "map" : "load"));
+      log.info("esp_image",
+               fmt::format("segment {}: paddr={:08x} vaddr={:08x} size={:05x}h ({:6}) {}", i, app.segments[i].flash_at,
+                           app.segments[i].address, app.segments[i].size, app.segments[i].size,
+                           is_mapped(chip, app.segments[i].address) ? "map" : "load"));
     log.info("boot", fmt::format("Loaded app from partition at offset 0x{:x}", slot->at));
     say_application(log, flash, app, chip);
     result.app_kind = kind_of(flash, app);

@@ -29,8 +29,8 @@ struct Boot {
   std::string app_kind;  // behind app_marker; or empty
 };
 
-/// With flash encryption nothing that lies there in clear boots; with secure boot a bootloader without a signature block
-/// does not. No signature is verified. Source: ESP-IDF, Bootloader, Application Image Format, Partition Tables.
+/// With flash encryption nothing that lies there in clear boots; with secure boot a bootloader without a signature
+/// block does not. No signature is verified. Source: ESP-IDF, Bootloader, Application Image Format, Partition Tables.
 Boot boot(const Chip&, ByteView flash);
 
 /// An image as the bootloader sees it: header, segments, checksum, digest.

@@ -42,16 +42,16 @@ struct ChipRow {
   std::span<const RomRow> roms;
   std::uint32_t bootloader_offset;
   std::uint32_t crystal_mhz;
-  std::uint32_t believed_mhz = 0;    // the crystal that the ROM's CHANGE_BAUDRATE counts on; 0: the true one
+  std::uint32_t believed_mhz = 0;      // the crystal that the ROM's CHANGE_BAUDRATE counts on; 0: the true one
   std::uint32_t crystal_register = 0;  // says it in MHz from bit 24, and is what the ROM counts on; 0: no such register
-  bool baud_by_rtc = false;          // the ROM computes baud rates from an RTC calibration
-  bool bare_rom = false;             // the ESP8266's: no attaching, deflate, MD5 or change of baud, two status bytes
-  std::uint8_t security_bytes = 20;  // of GET_SECURITY_INFO; 0: no such command
-  std::uint8_t last_purpose = 12;    // the seventh of its key purposes, which is no key's
-  std::uint8_t own_usb = 0;          // the port's number when the chip's own USB is in use; 0: it has none
-  bool wide_flash = false;           // a stub reaches flash behind 16 MB
-  std::uint32_t uart_divider = 0;    // register
-  std::uint32_t strap = 0;           // register; 0: none
+  bool baud_by_rtc = false;            // the ROM computes baud rates from an RTC calibration
+  bool bare_rom = false;               // the ESP8266's: no attaching, deflate, MD5 or change of baud, two status bytes
+  std::uint8_t security_bytes = 20;    // of GET_SECURITY_INFO; 0: no such command
+  std::uint8_t last_purpose = 12;      // the seventh of its key purposes, which is no key's
+  std::uint8_t own_usb = 0;            // the port's number when the chip's own USB is in use; 0: it has none
+  bool wide_flash = false;             // a stub reaches flash behind 16 MB
+  std::uint32_t uart_divider = 0;      // register
+  std::uint32_t strap = 0;             // register; 0: none
   std::uint8_t download_strap = 0, flash_strap = 0;
   SpiController spi;
   std::uint32_t user_after_attach = 0x8000'00c0, user2_after_attach = 0x7000'0000;

@@ -28,8 +28,10 @@ bool Inflater::feed(ByteView in, Bytes& out) {
   z.avail_in = static_cast<uInt>(in.size());
   while (true) {
     int result = finished_ ? Z_STREAM_END : inflate(&z, Z_NO_FLUSH);
-    if (result == Z_STREAM_END) finished_ = true;
-    else if (result != Z_OK && result != Z_BUF_ERROR) return false;
+    if (result == Z_STREAM_END)
+      finished_ = true;
+    else if (result != Z_OK && result != Z_BUF_ERROR)
+      return false;
     if (z.avail_out == 0 || finished_) {
       append(out, ByteView{state_->window_bytes}.first(window - z.avail_out));
       z.next_out = state_->window_bytes.data();
@@ -75,8 +77,11 @@ void FlashWriter::plan_erase(std::uint32_t at, std::uint32_t bytes, bool sectors
   while (begin < end) {
     bool whole = !sectors_only && begin % NorFlash::block == 0 && end - begin >= NorFlash::block;
     std::uint32_t step = whole ? NorFlash::block : NorFlash::sector;
-    work.push_back({Step::Kind::erase, erase_time(whole ? preset_.erase_block : sector),
-                    static_cast<std::uint32_t>(begin), step, {}});
+    work.push_back({Step::Kind::erase,
+                    erase_time(whole ? preset_.erase_block : sector),
+                    static_cast<std::uint32_t>(begin),
+                    step,
+                    {}});
     begin += step;
   }
 }

@@ -45,7 +45,10 @@ class FlashWriter {
   [[nodiscard]] bool complete() const { return remaining_ == 0; }
   /// Plans the erasing and programming that `data` brings.
   WriteError write(ByteView data, Work&);
-  void end() { active_ = false; inflater_.reset(); }
+  void end() {
+    active_ = false;
+    inflater_.reset();
+  }
   /// Erasing in sectors, or in blocks where they fit.
   void plan_erase(std::uint32_t at, std::uint32_t bytes, bool sectors_only, Time sector, Work&);
 

@@ -237,9 +237,8 @@ std::string make_flasher_args(const FirmwareOptions& options, const ChipRow& chi
   Json args;
   args["write_flash_args"] = {"--flash_mode", "dio", "--flash_size", size, "--flash_freq", layout.frequency};
   args["flash_settings"] = {{"flash_mode", "dio"}, {"flash_size", size}, {"flash_freq", layout.frequency}};
-  args["flash_files"] = {{boot_at, "bootloader/bootloader.bin"},
-                         {"0x10000", app},
-                         {"0x8000", "partition_table/partition-table.bin"}};
+  args["flash_files"] = {
+      {boot_at, "bootloader/bootloader.bin"}, {"0x10000", app}, {"0x8000", "partition_table/partition-table.bin"}};
   args["bootloader"] = {{"offset", boot_at}, {"file", "bootloader/bootloader.bin"}, {"encrypted", "false"}};
   args["app"] = {{"offset", "0x10000"}, {"file", app}, {"encrypted", "false"}};
   args["partition-table"] = {
@@ -357,13 +356,10 @@ Result<Firmware> make_firmware(const FirmwareOptions& options) {
         fmt::format("#define CONFIG_{} {}\n", name, value.is_boolean() ? std::string{"1"} : value.dump());
   }
   made.sdkconfig_json = json.dump(4) + "\n";
-  Json description{{"version", "1.1"},
-                   {"project_name", options.project},
-                   {"project_version", options.version},
-                   {"target", options.chip},
-                   {"app_bin", options.project + ".bin"},
-                   {"app_elf", options.project + ".elf"},
-                   {"git_revision", "v5.1.2"}};
+  Json description{
+      {"version", "1.1"},        {"project_name", options.project},     {"project_version", options.version},
+      {"target", options.chip},  {"app_bin", options.project + ".bin"}, {"app_elf", options.project + ".elf"},
+      {"git_revision", "v5.1.2"}};
   made.description = description.dump(4) + "\n";
   return made;
 }

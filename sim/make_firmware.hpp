@@ -13,7 +13,7 @@
 namespace espmint::sim {
 
 struct FirmwareOptions {
-  std::filesystem::path folder;      // becomes the build folder
+  std::filesystem::path folder;  // becomes the build folder
   std::string chip = "esp32";
   std::string project = "thermostat";
   std::string version = "1.0.0";
@@ -22,7 +22,7 @@ struct FirmwareOptions {
   ByteCount storage_bytes = 64 * 1024;  // the partition for the identity
   ByteCount flash_size = 4 * 1024 * 1024;
   std::uint64_t seed = 1;
-  std::string app = "challenge";  // what the board does that runs it: a kind of sim/app_firmware.hpp
+  std::string app = "challenge";    // what the board does that runs it: a kind of sim/app_firmware.hpp
   std::string identity = "spiffs";  // where the identity is to lie: a name of all_identity_kinds()
 };
 

@@ -55,11 +55,12 @@ TEST(MakeFirmware, BootsOnEveryChipAndSize) {
 }
 
 TEST(MakeFirmware, HasAPartitionForEachKindOfIdentity) {
-  const std::map<std::string_view, std::string_view> rows{{"spiffs", "storage,data,spiffs,0x110000,0x10000,\n"},
-                                                          {"littlefs", "storage,data,littlefs,0x110000,0x10000,\n"},
-                                                          {"fat", "storage,data,fat,0x110000,0x10000,\n"},
-                                                          {"nvs", "identity,data,nvs,0x110000,0x10000,\n"},
-                                                          {"nvs-encrypted", "nvs_keys,data,nvs_keys,0x120000,0x1000,encrypted\n"}};
+  const std::map<std::string_view, std::string_view> rows{
+      {"spiffs", "storage,data,spiffs,0x110000,0x10000,\n"},
+      {"littlefs", "storage,data,littlefs,0x110000,0x10000,\n"},
+      {"fat", "storage,data,fat,0x110000,0x10000,\n"},
+      {"nvs", "identity,data,nvs,0x110000,0x10000,\n"},
+      {"nvs-encrypted", "nvs_keys,data,nvs_keys,0x120000,0x1000,encrypted\n"}};
   for (std::string_view kind : all_identity_kinds()) {
     Result<Firmware> firmware = make_firmware({.app_bytes = 64_KiB, .identity = std::string{kind}});
     ASSERT_TRUE(firmware) << kind;

@@ -124,7 +124,8 @@ void MaskRom::handle(ByteView frame, Work& work) {
   if (!knows(request->opcode)) return fail(bad_message, work);
   opcode_ = request->opcode;
   switch (request->opcode) {
-    case op::sync: return sync(*request, work);
+    case op::sync:
+      return sync(*request, work);
     case op::read_reg:
       value_ = registers_.read(request->word(0));
       reason_ = 0;
@@ -138,12 +139,16 @@ void MaskRom::handle(ByteView frame, Work& work) {
     case op::spi_set_params:
       told_size_ = request->word(1);
       return succeed(work);
-    case op::flash_begin: return flash_begin(*request, false, work);
-    case op::defl_begin: return flash_begin(*request, true, work);
+    case op::flash_begin:
+      return flash_begin(*request, false, work);
+    case op::defl_begin:
+      return flash_begin(*request, true, work);
     case op::flash_data:
-    case op::defl_data: return flash_data(*request, work);
+    case op::defl_data:
+      return flash_data(*request, work);
     case op::flash_end:
-    case op::defl_end: return flash_end(*request, work);
+    case op::defl_end:
+      return flash_end(*request, work);
     case op::mem_begin:
       mem_begin(*request);
       return succeed(work);
@@ -155,12 +160,18 @@ void MaskRom::handle(ByteView frame, Work& work) {
       mem_data(*request);
       return succeed(work);
     }
-    case op::mem_end: return mem_end(*request, work);
-    case op::read_flash_slow: return read_flash_slow(*request, work);
-    case op::flash_md5: return md5(*request, work);
-    case op::security_info: return security_info(work);
-    case op::change_baudrate: return change_baud(*request, work);
-    default: return;
+    case op::mem_end:
+      return mem_end(*request, work);
+    case op::read_flash_slow:
+      return read_flash_slow(*request, work);
+    case op::flash_md5:
+      return md5(*request, work);
+    case op::security_info:
+      return security_info(work);
+    case op::change_baudrate:
+      return change_baud(*request, work);
+    default:
+      return;
   }
 }
 

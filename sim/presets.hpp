@@ -25,8 +25,8 @@ struct Preset {
   Time stub_command = microseconds{50};
   Time stub_start = milliseconds{12};
   Time inflate_byte{150};
-  Time md5_byte_slow{800};  // ROM, and stubs that leave the clock as it is
-  Time md5_byte_fast{350};  // stubs that raise it
+  Time md5_byte_slow{800};              // ROM, and stubs that leave the clock as it is
+  Time md5_byte_fast{350};              // stubs that raise it
   Time banner_after = milliseconds{5};  // after EN is high
   Time ready_after = milliseconds{30};  // after EN is high the ROM hears SYNC
   Time boot = milliseconds{300};        // from the ROM's banner to the application
@@ -47,13 +47,29 @@ inline constexpr std::array presets{
     Preset{"w25q-typical", milliseconds{45}, milliseconds{150}, microseconds{400}},
     Preset{"gd25q-typical", milliseconds{50}, milliseconds{200}, microseconds{600}},
     Preset{"max", milliseconds{400}, milliseconds{2000}, microseconds{3000}},
-    Preset{.name = "slow-tail", .erase_sector = milliseconds{45}, .erase_block = milliseconds{196},
-           .program_page = microseconds{1050}, .slow_erase_percent = 1},
-    Preset{.name = "instant", .erase_sector = Time{0}, .erase_block = Time{0}, .program_page = Time{0},
-           .rom_command = Time{0}, .rom_erase_sector = Time{0}, .stub_command = Time{0}, .stub_start = Time{0},
-           .inflate_byte = Time{0}, .md5_byte_slow = Time{0}, .md5_byte_fast = Time{0},
-           .banner_after = microseconds{1500}, .ready_after = milliseconds{2}, .boot = milliseconds{3},
-           .sign = Time{0}, .paced = false, .usb_out = Time{0}, .usb_in = Time{0}},
+    Preset{.name = "slow-tail",
+           .erase_sector = milliseconds{45},
+           .erase_block = milliseconds{196},
+           .program_page = microseconds{1050},
+           .slow_erase_percent = 1},
+    Preset{.name = "instant",
+           .erase_sector = Time{0},
+           .erase_block = Time{0},
+           .program_page = Time{0},
+           .rom_command = Time{0},
+           .rom_erase_sector = Time{0},
+           .stub_command = Time{0},
+           .stub_start = Time{0},
+           .inflate_byte = Time{0},
+           .md5_byte_slow = Time{0},
+           .md5_byte_fast = Time{0},
+           .banner_after = microseconds{1500},
+           .ready_after = milliseconds{2},
+           .boot = milliseconds{3},
+           .sign = Time{0},
+           .paced = false,
+           .usb_out = Time{0},
+           .usb_in = Time{0}},
 };
 
 constexpr const Preset* preset_named(std::string_view name) {

@@ -16,7 +16,8 @@ Registers::Registers(const Chip& chip, const Mac& mac, const NorFlash& flash, st
   if (chip.rom().uart_device != 0) fixed_[chip.rom().uart_device] = uses_own_usb ? chip.row().own_usb : 0;
   const ChipRow& row = chip.row();
   // Follows the pin or the eFuse that tells the crystal; a board on which they are wrong is told so by its options.
-  if (row.crystal_register != 0) burnt_[row.crystal_register] = fixed_[row.crystal_register] = chip.crystal_hz() / 1'000'000 << 24;
+  if (row.crystal_register != 0)
+    burnt_[row.crystal_register] = fixed_[row.crystal_register] = chip.crystal_hz() / 1'000'000 << 24;
   bool attached_at_reset = !row.bare_rom && !row.stub_raises_user_command;  // seen on the ESP32-C3
   if (attached_at_reset) {
     fixed_[row.spi.base + row.spi.user] = row.user_after_attach;

@@ -9,9 +9,7 @@ constexpr std::uint8_t signature = 0, set_baud = 1, set_size = 2, set_parity = 3
                        modem_mask = 11, purge = 12, from_server = 100;
 constexpr std::uint8_t modem_ready = 0xb0;  // carrier, data set ready, clear to send
 
-bool is_supported(std::uint8_t option) {
-  return option == binary || option == suppress_go_ahead || option == com_port;
-}
+bool is_supported(std::uint8_t option) { return option == binary || option == suppress_go_ahead || option == com_port; }
 }  // namespace
 
 Bytes Rfc2217Server::greeting() {
@@ -54,59 +52,79 @@ void Rfc2217Server::subnegotiate(std::deque<SerialEvent>& events, Bytes& reply) 
   if (sub_.size() < 2 || sub_[0] != com_port) return;
   std::uint8_t command = sub_[1];
   ByteView value = ByteView{sub_}.subspan(2);
-  auto first = [&value](std::uint8_t otherwise) {
-    return value.empty() || value[0] == 0 ? otherwise : value[0];
-  };
+  auto first = [&value](std::uint8_t otherwise) { return value.empty() || value[0] == 0 ? otherwise : value[0]; };
   switch (command) {
-    case signature: return answer(command, as_bytes("espmint virtual board"), reply);
+    case signature:
+      return answer(command, as_bytes("espmint virtual board"), reply);
     case set_baud: {
       if (value.size() < 4) return;
-      std::uint32_t asked = std::uint32_t{value[0]} << 24 | std::uint32_t{value[1]} << 16 |
-                            std::uint32_t{value[2]} << 8 | value[3];
+      std::uint32_t asked =
+          std::uint32_t{value[0]} << 24 | std::uint32_t{value[1]} << 16 | std::uint32_t{value[2]} << 8 | value[3];
       if (asked != 0) {
         baud_ = asked;
         events.push_back({SerialEvent::Kind::baud, {}, asked});
       }
-      std::array<std::uint8_t, 4> now{
-          static_cast<std::uint8_t>(baud_ >> 24), static_cast<std::uint8_t>(baud_ >> 16),
-          static_cast<std::uint8_t>(baud_ >> 8), static_cast<std::uint8_t>(baud_)};
+      std::array<std::uint8_t, 4> now{static_cast<std::uint8_t>(baud_ >> 24), static_cast<std::uint8_t>(baud_ >> 16),
+                                      static_cast<std::uint8_t>(baud_ >> 8), static_cast<std::uint8_t>(baud_)};
       return answer(command, now, reply);
     }
     // The board speaks 8N1 whatever is asked; the client hears what it asked for, as adapters answer.
-    case set_size: return answer(command, std::array{first(8)}, reply);
+    case set_size:
+      return answer(command, std::array{first(8)}, reply);
     case set_parity:
-    case set_stop: return answer(command, std::array{first(1)}, reply);
+    case set_stop:
+      return answer(command, std::array{first(1)}, reply);
     case set_control: {
       if (value.empty()) return;
       std::uint8_t what = value[0];
       switch (what) {
-        case 0: what = flow_; break;
-        case 1: case 2: case 3: flow_ = what; break;
-        case 4: what = 6; break;
-        case 7: what = dtr_ ? 8 : 9; break;
-        case 8: case 9:
+        case 0:
+          what = flow_;
+          break;
+        case 1:
+        case 2:
+        case 3:
+          flow_ = what;
+          break;
+        case 4:
+          what = 6;
+          break;
+        case 7:
+          what = dtr_ ? 8 : 9;
+          break;
+        case 8:
+        case 9:
           dtr_ = what == 8;
           events.push_back({SerialEvent::Kind::dtr, {}, dtr_ ? 1u : 0u});
           break;
-        case 10: what = rts_ ? 11 : 12; break;
-        case 11: case 12:
+        case 10:
+          what = rts_ ? 11 : 12;
+          break;
+        case 11:
+        case 12:
           rts_ = what == 11;
           events.push_back({SerialEvent::Kind::rts, {}, rts_ ? 1u : 0u});
           break;
-        case 13: what = 14; break;
-        default: break;
+        case 13:
+          what = 14;
+          break;
+        default:
+          break;
       }
       return answer(command, std::array{what}, reply);
     }
-    case notify_line: return answer(command, std::array<std::uint8_t, 1>{0}, reply);
-    case notify_modem: return answer(command, std::array{modem_ready}, reply);
+    case notify_line:
+      return answer(command, std::array<std::uint8_t, 1>{0}, reply);
+    case notify_modem:
+      return answer(command, std::array{modem_ready}, reply);
     case flow_suspend:
       suspended_ = true;
       return;
     case flow_resume:
       suspended_ = false;
       return;
-    case line_mask: return answer(command, value, reply);
+    case line_mask:
+      return answer(command, value, reply);
     case modem_mask:
       answer(command, value, reply);
       return answer(notify_modem, std::array{modem_ready}, reply);
@@ -120,7 +138,8 @@ void Rfc2217Server::subnegotiate(std::deque<SerialEvent>& events, Bytes& reply) 
       }
       return answer(command, std::array{what}, reply);
     }
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -135,8 +154,8 @@ void Rfc2217Server::feed(ByteView bytes, std::deque<SerialEvent>& events, Bytes&
     switch (state_) {
       case State::data: {
         const void* next = std::memchr(bytes.data() + i, iac, bytes.size() - i);
-        std::size_t end = next ? static_cast<std::size_t>(static_cast<const std::uint8_t*>(next) - bytes.data())
-                               : bytes.size();
+        std::size_t end =
+            next ? static_cast<std::size_t>(static_cast<const std::uint8_t*>(next) - bytes.data()) : bytes.size();
         data(bytes.subspan(i, end - i));
         i = end;
         if (next) state_ = State::command;
@@ -159,8 +178,10 @@ void Rfc2217Server::feed(ByteView bytes, std::deque<SerialEvent>& events, Bytes&
         state_ = State::data;
         break;
       case State::sub:
-        if (byte == iac) state_ = State::sub_command;
-        else if (sub_.size() < 64) sub_.push_back(byte);
+        if (byte == iac)
+          state_ = State::sub_command;
+        else if (sub_.size() < 64)
+          sub_.push_back(byte);
         break;
       case State::sub_command:
         if (byte == iac) {

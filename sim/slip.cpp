@@ -40,7 +40,8 @@ SlipReader::Taken SlipReader::take(ByteView bytes) {
       std::size_t plain = i;
       while (plain < bytes.size() && bytes[plain] != end && bytes[plain] != escape) ++plain;
       plain = std::min(plain, i + limit_ + 1 - std::min(limit_ + 1, buffer_.size()));
-      buffer_.insert(buffer_.end(), bytes.begin() + static_cast<std::ptrdiff_t>(i), bytes.begin() + static_cast<std::ptrdiff_t>(plain));
+      buffer_.insert(buffer_.end(), bytes.begin() + static_cast<std::ptrdiff_t>(i),
+                     bytes.begin() + static_cast<std::ptrdiff_t>(plain));
       i = plain;
       if (buffer_.size() > limit_) dropping_ = true;
       if (i == bytes.size()) break;
@@ -54,9 +55,12 @@ SlipReader::Taken SlipReader::take(ByteView bytes) {
       continue;
     } else if (escaped_) {
       escaped_ = false;
-      if (byte == escaped_end) buffer_.push_back(end);
-      else if (byte == escaped_escape) buffer_.push_back(escape);
-      else dropping_ = true;
+      if (byte == escaped_end)
+        buffer_.push_back(end);
+      else if (byte == escaped_escape)
+        buffer_.push_back(escape);
+      else
+        dropping_ = true;
     } else if (byte == escape) {
       escaped_ = true;
     }

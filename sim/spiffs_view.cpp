@@ -8,8 +8,8 @@ namespace {
 // Source: SPIFFS technical specification (pellepl/spiffs, docs/TECH_SPEC), as configured by ESP-IDF: 16-bit ids.
 constexpr std::uint16_t index_bit = 0x8000, erased_id = 0xffff, deleted_id = 0x0000;
 constexpr std::uint32_t magic_base = 0x2014'0529;
-constexpr std::size_t page_header = 5;    // object id, span index, flags
-constexpr std::size_t index_header = 8;   // the page header, padded
+constexpr std::size_t page_header = 5;   // object id, span index, flags
+constexpr std::size_t index_header = 8;  // the page header, padded
 constexpr std::uint8_t flag_used = 0x01, flag_final = 0x02, flag_index = 0x04, flag_index_deleted = 0x40,
                        flag_deleted = 0x80;  // all active when 0
 

@@ -11,11 +11,16 @@ constexpr std::uint8_t bad_length = 0xc0, bad_checksum = 0xc1, bad_block_size = 
 
 std::uint8_t code_of(WriteError error) {
   switch (error) {
-    case WriteError::none: return 0;
-    case WriteError::bad_stream: return inflate_error;
-    case WriteError::too_much: return too_much_data;
-    case WriteError::not_enough: return not_enough_data;
-    case WriteError::out_of_flash: return failed_spi;
+    case WriteError::none:
+      return 0;
+    case WriteError::bad_stream:
+      return inflate_error;
+    case WriteError::too_much:
+      return too_much_data;
+    case WriteError::not_enough:
+      return not_enough_data;
+    case WriteError::out_of_flash:
+      return failed_spi;
   }
   return failed_spi;
 }
@@ -68,14 +73,16 @@ void Stub::handle(ByteView frame, Work& work) {
     case op::sync:
       for (int i = 0; i < 8; ++i) reply(opcode, 0, work);
       return;
-    case op::read_reg: return reply(opcode, 0, work, registers_.read(request->word(0)));
+    case op::read_reg:
+      return reply(opcode, 0, work, registers_.read(request->word(0)));
     case op::write_reg:
       // One or more rows of address, value, mask, delay.
       for (std::size_t row = 0; row * 16 + 16 <= request->data.size(); ++row)
         registers_.write(request->word(4 * row), request->word(4 * row + 1), request->word(4 * row + 2));
       return reply(opcode, 0, work);
     case op::spi_attach:
-    case op::spi_set_params: return reply(opcode, 0, work);
+    case op::spi_set_params:
+      return reply(opcode, 0, work);
     case op::change_baudrate:
       reply(opcode, 0, work);
       work.push_back({Step::Kind::set_baud, Time{0}, 0, request->word(0), {}});
@@ -85,12 +92,18 @@ void Stub::handle(ByteView frame, Work& work) {
       if (info.empty()) return reply(opcode, invalid_command, work);
       return reply(opcode, 0, work, 0, info);
     }
-    case op::flash_begin: return flash_begin(*request, false, work);
-    case op::defl_begin: return flash_begin(*request, true, work);
-    case op::flash_data: return flash_data(*request, false, work);
-    case op::defl_data: return flash_data(*request, true, work);
-    case op::flash_end: return flash_end(*request, false, work);
-    case op::defl_end: return flash_end(*request, true, work);
+    case op::flash_begin:
+      return flash_begin(*request, false, work);
+    case op::defl_begin:
+      return flash_begin(*request, true, work);
+    case op::flash_data:
+      return flash_data(*request, false, work);
+    case op::defl_data:
+      return flash_data(*request, true, work);
+    case op::flash_end:
+      return flash_end(*request, false, work);
+    case op::defl_end:
+      return flash_end(*request, true, work);
     case op::flash_md5: {
       if (std::uint8_t error = take_deferred()) return reply(opcode, error, work);
       std::uint32_t bytes = std::min(request->word(1), flash_.size());
@@ -107,11 +120,13 @@ void Stub::handle(ByteView frame, Work& work) {
       if (!flash_.contains(in_flash(request->word(0)), request->word(1))) return reply(opcode, failed_spi, work);
       writer_.plan_erase(in_flash(request->word(0)), request->word(1), false, preset_.erase_sector, work);
       return reply(opcode, 0, work);
-    case op::read_flash: return read_flash(*request, work);
+    case op::read_flash:
+      return read_flash(*request, work);
     case op::run_user_code:
       work.push_back({Step::Kind::restart, preset_.stub_command, 0, 0, {}});
       return;
-    default: return reply(opcode, invalid_command, work);
+    default:
+      return reply(opcode, invalid_command, work);
   }
 }
 

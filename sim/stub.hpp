@@ -1,5 +1,5 @@
-// sim/stub.hpp: the flasher stub that runs in RAM once uploaded: answers first, works afterwards, and tells of a failure
-// on the next command.
+// sim/stub.hpp: the flasher stub that runs in RAM once uploaded: answers first, works afterwards, and tells of a
+// failure on the next command.
 #pragma once
 
 #include <utility>

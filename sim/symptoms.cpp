@@ -4,7 +4,6 @@
 
 #include <array>
 
-
 namespace espmint::sim {
 namespace {
 

@@ -167,7 +167,10 @@ TEST_F(RecordedExchange, OfTheStubReadingFlashIsRepeated) {
 /// esp32-flash-sequence.txt names its requests in words; here they are as bytes.
 TEST(MaskRom, AnswersWrongSequencesAndChecksumsAsRecorded) {
   Desk desk;
-  EXPECT_EQ(as_text([&] { desk.reset(true); return desk.hear(); }()),
+  EXPECT_EQ(as_text([&] {
+              desk.reset(true);
+              return desk.hear();
+            }()),
             "ets Jul 29 2019 12:21:46\r\n\r\nrst:0x1 (POWERON_RESET),boot:0xf (UART_BOOT(UART0))\r\n");
   Bytes data(1024, 0x5a);
   auto begin = [](std::uint32_t block) { return request_frame(op::flash_begin, words({4096, 4, block, 0x20000})); };

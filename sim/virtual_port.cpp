@@ -38,8 +38,8 @@ struct VirtualPorts::Socket {
   std::optional<Board> board;
   Bell bell;
   bool open = false;
-  bool seen = false;     // as the watcher was last told
-  unsigned plugging = 0; // counts plugs: a port opened before the last one stays gone
+  bool seen = false;        // as the watcher was last told
+  unsigned plugging = 0;    // counts plugs: a port opened before the last one stays gone
   unsigned departures = 0;  // of the board's own USB, as the watcher was last told
 };
 
@@ -283,8 +283,10 @@ Task<PortEvent> VirtualPorts::next() {
       if (auto at = place->board->returns_at()) next = next ? std::min(*next, *at) : *at;
     }
     if (!events_.empty()) break;
-    if (next) co_await (clock_.sleep_until(Instant{*next}) || event_bell_->wait());
-    else co_await event_bell_->wait();
+    if (next)
+      co_await (clock_.sleep_until(Instant{*next}) || event_bell_->wait());
+    else
+      co_await event_bell_->wait();
   }
   PortEvent event = std::move(events_.front());
   events_.pop_front();

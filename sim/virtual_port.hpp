@@ -38,8 +38,8 @@ class VirtualPorts final : public PortOpener, public PortWatcher {
   Task<PortEvent> next() override;
   Result<PortInfo> look_again(const PortInfo& before) override;
 
-  /// Boards with USB of their own name their MAC as its serial number, as the chips' USB Serial/JTAG does. Where the host
-  /// sees no USB (a network, a pty), nothing does.
+  /// Boards with USB of their own name their MAC as its serial number, as the chips' USB Serial/JTAG does. Where the
+  /// host sees no USB (a network, a pty), nothing does.
   bool tells_serial = false;
 
  private:

@@ -72,7 +72,9 @@ Gremlin::Gremlin(const Faults& faults, std::uint64_t salt)
   delay_in_ = next_gap(faults_.delay_one_of);
 }
 
-std::uint64_t Gremlin::next_gap(std::uint64_t mean) { return mean == 0 ? ~std::uint64_t{0} : 1 + dice_.below(2 * mean); }
+std::uint64_t Gremlin::next_gap(std::uint64_t mean) {
+  return mean == 0 ? ~std::uint64_t{0} : 1 + dice_.below(2 * mean);
+}
 
 Bytes Gremlin::pass(ByteView bytes, Time& delay) {
   if (idle_) return {bytes.begin(), bytes.end()};

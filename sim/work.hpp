@@ -11,14 +11,14 @@ namespace espmint::sim {
 struct Step {
   enum class Kind {
     wait,
-    reply,      // `bytes` go to the host
-    erase,      // `size` bytes of flash at `at`
-    program,    // `bytes` into flash at `at`
-    set_baud,   // the board's UART, to `size`
-    restart,    // reset into what is in flash
-    run_stub,   // the uploaded program runs
-    hang,       // nothing more is heard
-    basic,      // the ROM's command interpreter, which echoes
+    reply,     // `bytes` go to the host
+    erase,     // `size` bytes of flash at `at`
+    program,   // `bytes` into flash at `at`
+    set_baud,  // the board's UART, to `size`
+    restart,   // reset into what is in flash
+    run_stub,  // the uploaded program runs
+    hang,      // nothing more is heard
+    basic,     // the ROM's command interpreter, which echoes
   };
   Kind kind = Kind::wait;
   Time takes{};

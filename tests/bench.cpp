@@ -51,7 +51,8 @@ class TappedPort final : public Port {
 
 constexpr std::uint32_t workshop_flash = 2 * 1024 * 1024;
 
-Plan lean_plan(const std::string& app, ByteCount app_bytes = 32_KiB, PlanOptions with = {}, const BenchImages& images = {}) {
+Plan lean_plan(const std::string& app, ByteCount app_bytes = 32_KiB, PlanOptions with = {},
+               const BenchImages& images = {}) {
   sim::FirmwareOptions options;
   options.app_bytes = app_bytes;
   options.bootloader_bytes = std::min(app_bytes / 4, 26_KiB);
@@ -60,7 +61,9 @@ Plan lean_plan(const std::string& app, ByteCount app_bytes = 32_KiB, PlanOptions
   options.identity = images.identity;
   auto firmware = sim::make_firmware(options);
   MemoryFolder folder;
-  folder.put("firmware.bin", firmware->app).put("bootloader.bin", firmware->bootloader).put("partitions.bin", firmware->partition_table);
+  folder.put("firmware.bin", firmware->app)
+      .put("bootloader.bin", firmware->bootloader)
+      .put("partitions.bin", firmware->partition_table);
   auto set = find_firmware(folder, "firmware.bin");
   Recipe recipe = default_recipe();
   if (!images.recipe.empty()) {
@@ -79,7 +82,8 @@ Plan lean_plan(const std::string& app, ByteCount app_bytes = 32_KiB, PlanOptions
 /// The stub is data that set-up fetches; without it the ROM's own path is tested.
 StubLibrary stubs_there() {
   StubLibrary out;
-  if (auto json = read_file(fs::path{ESPMINT_SOURCE_DIR} / "stub/node_modules/esptool-js/lib/targets/stub_flasher/esp32.json"))
+  if (auto json =
+          read_file(fs::path{ESPMINT_SOURCE_DIR} / "stub/node_modules/esptool-js/lib/targets/stub_flasher/esp32.json"))
     out["esp32.json"] = std::make_shared<const StubImage>(*parse_stub(*json));
   return out;
 }
@@ -89,9 +93,13 @@ Task<> prepare_all(FirmwarePreparer& firmware, WriteFormat format, std::uint32_t
   if (!ready) throw std::runtime_error(describe(ready.error()));
 }
 
-Task<> drive(Line& line, FirmwarePreparer& firmware, WriteFormat format, LineSummary& summary) {
+Task<> drive(Line& line, FirmwarePreparer& firmware, WriteFormat format, LineSummary& summary, Clock& clock,
+             Backlog* backlog) {
   co_await firmware.prepare(format);
   summary = co_await line.run();
+  if (!backlog) co_return;
+  co_await backlog->settle_until(clock.now() + std::chrono::seconds{30});
+  co_await backlog->finish();
 }
 
 Task<> interrupt_after(Clock& clock, Line& line, Duration limit, std::shared_ptr<bool> over) {
@@ -131,7 +139,10 @@ class Bench::Tap final : public WireTap {
 };
 
 Workshop::Workshop(const BenchKeys& keys, bool identity)
-    : pool(make_inline_pool()), plan(lean_plan(keys.app, 4_KiB, {identity ? "storage" : ""})), stubs(stubs_there()), firmware(plan, *pool) {
+    : pool(make_inline_pool()),
+      plan(lean_plan(keys.app, 4_KiB, {identity ? "storage" : ""})),
+      stubs(stubs_there()),
+      firmware(plan, *pool) {
   std::string name = fs::temp_directory_path() / "espmint-workshop-XXXXXX";
   folder = mkdtemp(name.data());
   VirtualLoop loop;
@@ -148,7 +159,11 @@ Workshop::~Workshop() {
 }
 
 Bench::Bench(Seed seed, fs::path keep, const BenchKeys& keys, Workshop* workshop, BenchImages images)
-    : plan(workshop ? workshop->plan : lean_plan(keys.app, 32_KiB, {}, images)), images_(std::move(images)), folder_(std::move(keep)), workshop_(workshop), seed_(seed.number) {
+    : plan(workshop ? workshop->plan : lean_plan(keys.app, 32_KiB, {}, images)),
+      images_(std::move(images)),
+      folder_(std::move(keep)),
+      workshop_(workshop),
+      seed_(seed.number) {
   if (folder_.empty()) {
     std::string name = fs::temp_directory_path() / "espmint-bench-XXXXXX";
     folder_ = mkdtemp(name.data());
@@ -183,7 +198,9 @@ Bench::~Bench() {
   if (remove_) fs::remove_all(folder_);
 }
 
-Mac Bench::next_mac() { return Mac{{0x24, 0xd7, 0xeb, 0x00, static_cast<std::uint8_t>(seed_), static_cast<std::uint8_t>(++plugged_)}}; }
+Mac Bench::next_mac() {
+  return Mac{{0x24, 0xd7, 0xeb, 0x00, static_cast<std::uint8_t>(seed_), static_cast<std::uint8_t>(++plugged_)}};
+}
 
 void Bench::reopen_ledger() {
   ledger_.reset();
@@ -204,7 +221,10 @@ sim::Board& Bench::plug_in(const std::string& slot, sim::BoardOptions board, Byt
   return ports_->add(slot, std::move(board), flash);
 }
 
-LineSummary Bench::run(LineOptions line_options, Duration limit) { return run(std::move(line_options), [](VirtualLoop&) -> Task<> { co_return; }(loop), limit); }
+LineSummary Bench::run(LineOptions line_options, Duration limit) {
+  return run(
+      std::move(line_options), [](VirtualLoop&) -> Task<> { co_return; }(loop), limit);
+}
 
 LineSummary Bench::run(LineOptions line_options, Task<> hands, Duration limit) {
   FirmwarePreparer firmware = workshop_ ? workshop_->firmware : FirmwarePreparer{plan, *pool_};
@@ -214,7 +234,17 @@ LineSummary Bench::run(LineOptions line_options, Task<> hands, Duration limit) {
     if (!opened) throw std::runtime_error(describe(opened.error()));
     keys.emplace(std::move(*opened));
   }
-  Station station{loop, *entropy_, *pool_, *pool_, *ledger_, *cloud_, listener, stubs_, plan, firmware, options, keys ? &*keys : nullptr, &images_.files};
+  Cloud& told = cloud ? *cloud : *cloud_;
+  Station station{loop,          *entropy_, *pool_, *pool_,   *ledger_, told,
+                  listener,      stubs_,    plan,   firmware, options,  keys ? &*keys : nullptr,
+                  &images_.files};
+  std::optional<Backlog> behind;
+  if (cloud) {
+    behind.emplace(loop, *entropy_, told, *ledger_, *pool_, backlog,
+                   [this](const std::string& text) { listener.notes.push_back(text); });
+    station.backlog = &*behind;
+    loop.spawn(behind->work());
+  }
   PortWatcher* watcher = line_options.ports.empty() ? ports_.get() : nullptr;
   Line line{loop, station, opener ? *opener : *tapped_, watcher, listener, std::move(line_options)};
   line_ = &line;
@@ -222,7 +252,8 @@ LineSummary Bench::run(LineOptions line_options, Task<> hands, Duration limit) {
   auto over = std::make_shared<bool>(false);
   loop.spawn(std::move(hands));
   loop.spawn(interrupt_after(loop, line, limit, over));
-  loop.run(drive(line, firmware, WriteFormat::of(options.use_stub ? Speaker::stub : Speaker::rom, *plan.chip), summary));
+  loop.run(drive(line, firmware, WriteFormat::of(options.use_stub ? Speaker::stub : Speaker::rom, *plan.chip), summary,
+                 loop, station.backlog));
   *over = true;
   line_ = nullptr;
   return summary;

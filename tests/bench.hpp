@@ -1,4 +1,5 @@
-// tests/bench.hpp: a whole line in virtual time: virtual clock, boards, entropy; a real ledger in a folder that ends with it.
+// tests/bench.hpp: a whole line in virtual time: virtual clock, boards, entropy; a real ledger in a folder that ends
+// with it.
 //   Bench bench{Seed{4711}};
 //   auto& board = bench.plug_in("a");
 //   LineSummary summary = bench.run({.count = 1});
@@ -85,12 +86,12 @@ struct BenchKeys {
 struct BenchImages {
   std::string identity = "spiffs";  // a kind of sim/make_firmware.hpp: what the partition "storage" is
   ByteCount storage_bytes = 16 * 1024;
-  std::string recipe;               // as in recipe.toml; empty: none
-  MemoryFolder files{};             // beside it
+  std::string recipe;    // as in recipe.toml; empty: none
+  MemoryFolder files{};  // beside it
 };
 
-/// What is the same for thousands of benches and takes longer to make than one of them: firmware, compressed and framed,
-/// the stub, a CA. It must outlive them.
+/// What is the same for thousands of benches and takes longer to make than one of them: firmware, compressed and
+/// framed, the stub, a CA. It must outlive them.
 struct Workshop {
   Workshop(const BenchKeys&, bool identity);
   ~Workshop();
@@ -110,7 +111,8 @@ Plan bench_plan(ByteCount app_bytes);
 
 class Bench {
  public:
-  explicit Bench(Seed, std::filesystem::path keep = {}, const BenchKeys& keys = {}, Workshop* = nullptr, BenchImages = {});
+  explicit Bench(Seed, std::filesystem::path keep = {}, const BenchKeys& keys = {}, Workshop* = nullptr,
+                 BenchImages = {});
   ~Bench();
 
   /// A board in its own slot. Boards are small, so that a shift passes at once: 64 KiB of firmware, 16 KiB of identity.
@@ -143,10 +145,13 @@ class Bench {
   Plan plan;
   std::function<void()> before_write;
   std::function<void(const std::string& port, ByteView)> before_send;  // what is written to which port
-  std::function<void(ByteSpan)> garble;  // bytes on their way to a board or from it
+  std::function<void(ByteSpan)> garble;                                // bytes on their way to a board or from it
   WireTap* tap = nullptr;
   PortOpener* opener = nullptr;  // instead of the tapped ports
-  const LocalCa& ca() const { return *ca_; }
+  Cloud* cloud = nullptr;        // instead of the local one; told by a backlog
+  BacklogOptions backlog;
+  [[nodiscard]] const LocalCa& ca() const { return *ca_; }
+  Signer& signer() { return *ca_; }
   const std::filesystem::path& folder() const { return folder_; }
 
  private:

@@ -812,9 +812,42 @@ class Recipes(CommandLineTest):
         for text in ('[product]\nquota = "many"\n', "[product]\nquota = 0\n", "[product]\nquota = 1.5\n", "[product]\nquota = -1\n", "[product]\nname = 5\n",
                      "product = 5\n", "[[product]]\n", "[image]\n", "image = []\n", "[[image]]\npartition = \"a\"\n[[image]]\npartition = \"a\"\n", "[[image]]\nfiles = 5\n",
                      "[[image]]\nfiles = { a = 1 }\n", '[identity]\nsave_private_key = "yes"\n', "[firmware]\npath = []\n", '[product]\nname = ""\n',
-                     '[product]\nname = "../../etc"\n', '[identity]\nissuer = "aws"\n', '[cloud]\nkind = "aws"\n'):
+                     '[product]\nname = "../../etc"\n', '[cloud]\nkind = "aws"\n'):
             with self.subTest(text=text):
                 self.assert_fault(self.dry(text), 3, "recipe-invalid", "recipe.toml:")
+
+    AWS = '[firmware]\npath = "%s"\n[identity]\nissuer = "aws"\n[cloud.aws]\n'
+
+    def test_what_aws_would_refuse_is_refused_before_any_call(self):
+        for text, wanted in (('attributes = { owner = "My Co" }\n', ("recipe.toml:6:", "cloud.aws.attributes", "' '")),
+                             ('attributes = { a = "1", b = "2", c = "3" }\n', ("thing_type",)),
+                             ('thing_type = "a b"\n', ("recipe.toml:6:", "thing type")),
+                             ('policy_name = "a/b"\n', ("policy",)),
+                             ('groups = ["a b"]\n', ("group",))):
+            with self.subTest(text=text):
+                self.assert_fault(self.dry(self.AWS % FIRMWARE + text), 5, "cloud-refused", *wanted)
+        self.assert_fault(self.dry('[identity]\nid = "th {mac}"\nissuer = "aws"\n'), 5, "cloud-refused", "recipe.toml:2:", "thing name")
+        self.assert_fault(self.dry('[cloud.aws]\n'), 3, "recipe-invalid", "issuer is local")
+        self.assertFalse(self.state.exists())
+
+    def test_a_dry_run_says_what_it_will_do_at_aws(self):
+        bundle = "/etc/ssl/certs/ca-certificates.crt"
+        if not os.path.exists(bundle):
+            self.skipTest("no ca-certificates here")
+        recipe = self.AWS % FIRMWARE + 'region = "eu-central-1"\nthing_type = "lamp"\nattributes = { owner = "line-3" }\n'
+        self.assert_good(self.dry(recipe), "region eu-central-1", "thing type lamp", "owner=line-3", "issuance csr", "endpoint.txt", "thing.txt",
+                         "root CA: Amazon Root CA 1, expires 2038-01-17", "issuer aws")
+        plan = json.loads(espmint("run", "--dry-run", "--json", cwd=self.folder, state=self.state).out.splitlines()[-1])
+        self.assertEqual((plan["aws"]["region"], plan["aws"]["attributes"], plan["aws"]["endpoint_url"], plan["aws"]["root_ca"]),
+                         ("eu-central-1", {"owner": "line-3"}, None, "amazon-root-ca-1"))
+        self.assertEqual(plan["identity"]["issuer"], "aws")
+        empty = self.folder / "empty.crt"
+        empty.write_text("")
+        # What this machine trusts a proxy by is not all that boards may trust AWS by.
+        self.assert_good(espmint("run", "--dry-run", cwd=self.folder, state=self.state, env={**environment(), "SSL_CERT_FILE": str(empty)}),
+                         "root CA: Amazon Root CA 1")
+        (self.folder / "root.pem").write_text("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n")
+        self.assert_fault(self.dry(recipe + 'root_ca = "root.pem"\n'), 3, "ca-invalid", "root.pem")
 
     def test_bad_toml_names_the_line(self):
         for text in ("[product\n", "name = \n", 'name = "x\n', "= 5", "a = 1\na = 2\n", b"\xff\xfe\x00", b"\x00" * 100, "[" * 5000, "a = " + "[" * 5000):

@@ -1,15 +1,10 @@
 // The process is stopped at every durable write and at every frame of a run, restarted, and the rules are asked again:
 // nothing that was exposed is free, no key is on two boards, and the board ends VERIFIED under the id that it had.
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdlib>
-#include <filesystem>
 
 #include "ledger/invariants.hpp"
 #include "tests/bench.hpp"
+#include "tests/survivor.hpp"
 
 namespace espmint {
 namespace {
@@ -17,24 +12,8 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
-constexpr ByteCount flash_bytes = 4_MiB;
-constexpr int stopped_here = 77;
-
-/// What survives the process: the ledger's folder and the board's flash.
-struct World {
-  fs::path folder;
-  std::uint8_t* flash;
-  World() {
-    std::string name = fs::temp_directory_path() / "espmint-crash-XXXXXX";
-    folder = mkdtemp(name.data());
-    flash = static_cast<std::uint8_t*>(mmap(nullptr, flash_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-    std::fill_n(flash, flash_bytes, std::uint8_t{0xff});
-  }
-  ~World() {
-    munmap(flash, flash_bytes);
-    fs::remove_all(folder);
-  }
-};
+using World = Survivor;
+constexpr ByteCount flash_bytes = surviving_flash_bytes;
 
 LineSummary shift(World& world, std::uint64_t seed, const std::function<void(Bench&)>& prepare, bool& boots) {
   Bench bench{Seed{seed}, world.folder};
@@ -60,16 +39,10 @@ LineSummary shift(World& world, std::uint64_t seed, const std::function<void(Ben
 /// Runs a shift in a child that stops at the n-th point; true when it reached the point.
 template <typename Arm>
 bool stops_at(World& world, std::uint64_t seed, Arm arm) {
-  pid_t child = fork();
-  if (child == 0) {
+  return stops([&] {
     bool boots = false;
     shift(world, seed, arm, boots);
-    _exit(0);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  if (!WIFEXITED(status)) ADD_FAILURE() << "the child died of signal " << WTERMSIG(status);
-  return WIFEXITED(status) && WEXITSTATUS(status) == stopped_here;
+  });
 }
 
 /// The flash itself is asked: a key that is on it must have been recorded as exposed before.
@@ -145,7 +118,8 @@ TEST(Crash, TwiceInARowLosesNothingEither) {
       };
       ASSERT_TRUE(stops_at(world, 5, arm_at(first)));
       stops_at(world, 6, arm_at(second));
-      expect_that_a_restart_finishes(world, 7, "durable points " + std::to_string(first) + " and " + std::to_string(second));
+      expect_that_a_restart_finishes(world, 7,
+                                     "durable points " + std::to_string(first) + " and " + std::to_string(second));
     }
   }
 }

@@ -259,7 +259,8 @@ TEST(Write, SendsOneRequestAtATimeOnceAStubHasLostTheSecond) {
       std::fill(bytes.begin(), bytes.end(), std::uint8_t{0});
       ++lost;
     }
-    beside = bytes.size() > 3 && bytes.size() < 100 && bytes[1] == 0x00 && bytes[2] == static_cast<std::uint8_t>(Op::spi_flash_md5);
+    beside = bytes.size() > 3 && bytes.size() < 100 && bytes[1] == 0x00 &&
+             bytes[2] == static_cast<std::uint8_t>(Op::spi_flash_md5);
   };
   auto broken = table.update(region, LookFirst::no);
   ASSERT_FALSE(broken);

@@ -95,6 +95,19 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+TEST(Images, WithAPemTooLongForFirmwareInTheFieldSayWhichFile) {
+  BenchImages images{"spiffs", 64_KiB,
+                     "[[image]]\npartition = \"storage\"\nfiles = { \"certificate.pem.crt\" = \"{certificate}" +
+                         std::string(2048, '#') +
+                         "\", \"private.pem.key\" = \"{private_key}\", \"aws-root-ca.pem\" = \"{root_ca}\" }\n"};
+  Bench bench{Seed{0x26}, {}, {}, nullptr, images};
+  bench.plug_in("a");
+  ASSERT_EQ(bench.run(once("a")).exit(), Exit::good) << fault_of(bench, "a");
+  ASSERT_EQ(bench.listener.notes.size(), 1u);
+  EXPECT_NE(bench.listener.notes.front().find("certificate.pem.crt has 2"), std::string::npos)
+      << bench.listener.notes.front();
+}
+
 TEST(Images, OfOneBoardAreManyAndEachIsReadByTheBoard) {
   BenchImages images{"littlefs", 64_KiB, R"(
 [[image]]

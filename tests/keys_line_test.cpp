@@ -1,5 +1,5 @@
-// Whole lines that hand out keys, in virtual time. The watchers look at the boards' flash and at the user's file, not only
-// at the ledger: one key on one board, one board with one key, and "available" only of keys that never left.
+// Whole lines that hand out keys, in virtual time. The watchers look at the boards' flash and at the user's file, not
+// only at the ledger: one key on one board, one board with one key, and "available" only of keys that never left.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,7 +22,8 @@ std::string secret(int key, int field) { return fmt::format("k{:02}f{}-012345678
 std::string pool_text() {
   std::string out;
   for (int key = 1; key <= keys_in_the_pool; ++key)
-    for (int field = 1; field <= fields_of_a_key; ++field) out += secret(key, field) + (field < fields_of_a_key ? "," : "\n");
+    for (int field = 1; field <= fields_of_a_key; ++field)
+      out += secret(key, field) + (field < fields_of_a_key ? "," : "\n");
   return out;
 }
 
@@ -51,7 +52,8 @@ class Boards {
         EXPECT_TRUE(met.insert(key).second) << where << ": key " << key << " is on two boards";
         const PoolKey& row = pool->at(static_cast<std::size_t>(key - 1));
         EXPECT_EQ(row.device, mac) << where << ": key " << key;
-        EXPECT_TRUE(row.state != KeyState::available && row.state != KeyState::reserved) << where << ": key " << key << " is " << name_of(row.state);
+        EXPECT_TRUE(row.state != KeyState::available && row.state != KeyState::reserved)
+            << where << ": key " << key << " is " << name_of(row.state);
       }
     }
     expect_csv_is_careful(bench, where);
@@ -62,9 +64,11 @@ class Boards {
     int key = 0;
     while (std::getline(in, line)) {
       ++key;
-      EXPECT_TRUE(line.starts_with(secret(key, 1) + "," + secret(key, 2) + "," + secret(key, 3))) << where << ": the user's bytes";
+      EXPECT_TRUE(line.starts_with(secret(key, 1) + "," + secret(key, 2) + "," + secret(key, 3)))
+          << where << ": the user's bytes";
       for (const auto& [mac, keys] : held_)
-        EXPECT_FALSE(keys.contains(key) && line.ends_with(",available")) << where << ": key " << key << " is on " << mac << " and offered";
+        EXPECT_FALSE(keys.contains(key) && line.ends_with(",available"))
+            << where << ": key " << key << " is on " << mac << " and offered";
     }
     EXPECT_EQ(key, keys_in_the_pool) << where;
   }
@@ -225,11 +229,13 @@ constexpr int stopped_here = 77;
 
 void load_flash(Bench& bench, const Stopped& world) {
   std::ifstream in{world.flash, std::ios::binary};
-  if (in) in.read(reinterpret_cast<char*>(bench.flash("a").data()), static_cast<std::streamsize>(bench.flash("a").size()));
+  if (in)
+    in.read(reinterpret_cast<char*>(bench.flash("a").data()), static_cast<std::streamsize>(bench.flash("a").size()));
 }
 void save_flash(Bench& bench, const Stopped& world) {
   std::ofstream out{world.flash, std::ios::binary};
-  out.write(reinterpret_cast<const char*>(bench.flash("a").data()), static_cast<std::streamsize>(bench.flash("a").size()));
+  out.write(reinterpret_cast<const char*>(bench.flash("a").data()),
+            static_cast<std::streamsize>(bench.flash("a").size()));
 }
 void plug_the_same(Bench& bench, const Stopped& world) {
   bench.plug_in("a");
@@ -248,8 +254,10 @@ bool stops_at(const Stopped& world, bool at_frames, int point, const char* app) 
       save_flash(bench, world);
       _exit(stopped_here);
     };
-    if (at_frames) bench.before_write = count;
-    else set_ledger_crash_hook([count](std::string_view) mutable { count(); });
+    if (at_frames)
+      bench.before_write = count;
+    else
+      set_ledger_crash_hook([count](std::string_view) mutable { count(); });
     bench.run(on({"a"}, 1));
     _exit(0);
   }

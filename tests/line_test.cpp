@@ -154,8 +154,11 @@ TEST(Line, RemembersTheSpeedThatASlotsCableCarries) {
   bench.options.baud = Baud{921'600};
   bench.plug_in("a", {.max_clean_baud = 300'000});
   int notes = 0;
-  LineSummary summary = bench.run(on({"a"}, 2), swap_after_the_first(bench, Mac{{0x24, 0xd7, 0xeb, 0x77, 0x77, 0x77}}, notes), 3min);
-  EXPECT_EQ(summary.passed, 2u) << (bench.listener.done["a"].front().fault ? describe(*bench.listener.done["a"].front().fault) : "");
+  LineSummary summary =
+      bench.run(on({"a"}, 2), swap_after_the_first(bench, Mac{{0x24, 0xd7, 0xeb, 0x77, 0x77, 0x77}}, notes), 3min);
+  EXPECT_EQ(summary.passed, 2u) << (bench.listener.done["a"].front().fault
+                                        ? describe(*bench.listener.done["a"].front().fault)
+                                        : "");
   EXPECT_GE(notes, 1);
   EXPECT_EQ(notes_about(bench, "baud, going on at"), notes) << "the second board fell back, too";
 }

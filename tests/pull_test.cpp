@@ -1,5 +1,6 @@
-// The board is pulled out of its fixture behind every single byte of what cannot be taken back: the image with its private
-// key, and the key of the pool; and at a thousand other places of the whole conversation. It comes back after some seconds.
+// The board is pulled out of its fixture behind every single byte of what cannot be taken back: the image with its
+// private key, and the key of the pool; and at a thousand other places of the whole conversation. It comes back after
+// some seconds.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -147,7 +148,8 @@ TEST_P(KeyPulled, BehindEachByteOfItsKeyABoardHasThatOneOrNone) {
 
 INSTANTIATE_TEST_SUITE_P(Shard, Pulled, testing::Range(1, shards + 1));
 INSTANTIATE_TEST_SUITE_P(Shard, KeyPulled,
-                         testing::Combine(testing::Values("old3", "device-line", "device-framed"), testing::Range(1, shards + 1)));
+                         testing::Combine(testing::Values("old3", "device-line", "device-framed"),
+                                          testing::Range(1, shards + 1)));
 
 }  // namespace
 }  // namespace espmint

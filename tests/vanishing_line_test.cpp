@@ -77,7 +77,8 @@ TEST_P(VanishingKinds, OfFirmwareGetEachBoardAKeyOfItsOwnInOneGo) {
   expect_rules(bench);
 }
 INSTANTIATE_TEST_SUITE_P(, VanishingKinds,
-                         testing::Combine(testing::Values("old3", "old5", "device-line"), testing::Values(20, 300, 1500)));
+                         testing::Combine(testing::Values("old3", "old5", "device-line"),
+                                          testing::Values(20, 300, 1500)));
 
 TEST(VanishingLine, GivesABoardAnIdentityWithEvidenceAndChallenge) {
   Bench bench{Seed{42}};
@@ -246,7 +247,9 @@ TEST_P(VanishingForGood, EndsTheTicketAndKeepsTheKeyForThatBoard) {
   }
   for (int key : held) {
     EXPECT_EQ(key_of(bench, key).device, mac) << where;
-    EXPECT_TRUE(key_of(bench, key).state == KeyState::exposed || key_of(bench, key).state == KeyState::written || finished) << where;
+    EXPECT_TRUE(key_of(bench, key).state == KeyState::exposed || key_of(bench, key).state == KeyState::written ||
+                finished)
+        << where;
   }
   if (held.empty()) {
     EXPECT_EQ(key_of(bench, 1).state, KeyState::available) << where << ": nothing of it left";

@@ -22,7 +22,8 @@ struct Command {
 void collect(const CLI::App& app, const std::string& path, std::vector<Command>& out) {
   out.push_back({path, &app});
   for (const CLI::App* below : app.get_subcommands(std::function<bool(const CLI::App*)>{})) {
-    if (!below->get_name().empty()) collect(*below, path.empty() ? below->get_name() : path + " " + below->get_name(), out);
+    if (!below->get_name().empty())
+      collect(*below, path.empty() ? below->get_name() : path + " " + below->get_name(), out);
   }
 }
 
@@ -43,24 +44,45 @@ bool takes_value(const CLI::Option& option) { return option.get_items_expected_m
 struct Values {
   std::string_view option, words;
 };
-constexpr std::string_view ports = "@ports", folders = "@folders", nothing = "@nothing", chips = "@chips", symptoms = "@symptoms";
+constexpr std::string_view ports = "@ports", folders = "@folders", nothing = "@nothing", chips = "@chips",
+                           symptoms = "@symptoms";
 constexpr std::array values{
-    Values{"--port", ports}, Values{"--chip", chips}, Values{"--baud", "115200 460800 921600 1500000 2000000 3000000"},
-    Values{"--provisioned", "hold erase"}, Values{"--flash-mode", "keep qio qout dio dout"},
+    Values{"--port", ports},
+    Values{"--chip", chips},
+    Values{"--baud", "115200 460800 921600 1500000 2000000 3000000"},
+    Values{"--provisioned", "hold erase"},
+    Values{"--flash-mode", "keep qio qout dio dout"},
     Values{"--flash-freq", "keep 80m 60m 48m 40m 30m 26m 24m 20m 16m 15m 12m"},
     Values{"--flash-size", "keep detect 1MB 2MB 4MB 8MB 16MB 32MB 64MB 128MB"},
     Values{"--identity", "spiffs littlefs fat nvs nvs-encrypted"},
-    Values{"--app", "challenge old3 old5 device-line device-framed forgetful mute"}, Values{"--preset", "fast classic no-boost instant"},
-    Values{"--symptom", symptoms}, Values{"--state", folders}, Values{"--dir", folders}, Values{"--files", folders}, Values{"--count", nothing}, Values{"--slots", nothing},
-    Values{"--boards", nothing}, Values{"--seed", nothing}, Values{"--product", nothing}, Values{"--partition", nothing},
-    Values{"--name", nothing}, Values{"--by", nothing}, Values{"--why", nothing}, Values{"--for", nothing}, Values{"--wait", nothing},
-    Values{"--filter", nothing}, Values{"--exclude", nothing}, Values{"--until", nothing}, Values{"--region", nothing},
+    Values{"--app", "challenge old3 old5 device-line device-framed forgetful mute"},
+    Values{"--preset", "fast classic no-boost instant"},
+    Values{"--symptom", symptoms},
+    Values{"--state", folders},
+    Values{"--dir", folders},
+    Values{"--files", folders},
+    Values{"--count", nothing},
+    Values{"--slots", nothing},
+    Values{"--boards", nothing},
+    Values{"--seed", nothing},
+    Values{"--product", nothing},
+    Values{"--partition", nothing},
+    Values{"--name", nothing},
+    Values{"--by", nothing},
+    Values{"--why", nothing},
+    Values{"--for", nothing},
+    Values{"--wait", nothing},
+    Values{"--filter", nothing},
+    Values{"--exclude", nothing},
+    Values{"--until", nothing},
+    Values{"--region", nothing},
 };
 
 std::string words_for(std::string_view kind) {
   if (kind == symptoms) {
     std::string names;
-    for (const sim::SymptomRow& row : sim::all_symptoms()) names += fmt::format("{}{}", names.empty() ? "" : " ", row.name);
+    for (const sim::SymptomRow& row : sim::all_symptoms())
+      names += fmt::format("{}{}", names.empty() ? "" : " ", row.name);
     return names;
   }
   if (kind != chips) return std::string{kind};
@@ -85,7 +107,8 @@ std::map<std::string, std::string> value_words(const std::vector<Command>& comma
 }
 
 /// The same turned round, "--port|-p" by words, so that a script has one line for each kind.
-std::map<std::string, std::string> by_words(const std::map<std::string, std::string>& options, std::string_view between) {
+std::map<std::string, std::string> by_words(const std::map<std::string, std::string>& options,
+                                            std::string_view between) {
   std::map<std::string, std::string> out;
   for (const auto& [option, words] : options) {
     std::string& line = out[words];
@@ -158,7 +181,8 @@ complete -o filenames -F _espmint espmint
 
 std::string bash_value(const std::string& words) {
   // A URL's colon splits words in bash, so only devices are offered.
-  if (words == ports) return "mapfile -t COMPREPLY < <(compgen -G '/dev/ttyUSB*'; compgen -G '/dev/ttyACM*'; compgen -f -- \"$word\")";
+  if (words == ports)
+    return "mapfile -t COMPREPLY < <(compgen -G '/dev/ttyUSB*'; compgen -G '/dev/ttyACM*'; compgen -f -- \"$word\")";
   if (words == folders) return "mapfile -t COMPREPLY < <(compgen -d -- \"$word\")";
   if (words == nothing) return ":";
   if (words == "@files") return "mapfile -t COMPREPLY < <(compgen -f -- \"$word\")";
@@ -168,16 +192,19 @@ std::string bash_value(const std::string& words) {
 std::string bash_script(const std::vector<Command>& commands) {
   const auto options = value_words(commands);
   std::string value_lines, command_lines;
-  for (const auto& [words, names] : by_words(options, "|")) value_lines += fmt::format("    {}) {}; return ;;\n", names, bash_value(words));
+  for (const auto& [words, names] : by_words(options, "|"))
+    value_lines += fmt::format("    {}) {}; return ;;\n", names, bash_value(words));
   for (const Command& command : commands) {
     std::vector<std::string> words;
     for (const CLI::App* verb : verbs_of(*command.app)) words.push_back(verb->get_name());
-    command_lines += fmt::format("    '{}') words='{}' options='{}' ;;\n", command.path, join(words, " "), join(option_names(*command.app), " "));
+    command_lines += fmt::format("    '{}') words='{}' options='{}' ;;\n", command.path, join(words, " "),
+                                 join(option_names(*command.app), " "));
   }
   std::vector<std::string> with_value;
   for (const auto& [name, words] : options) with_value.push_back(name);
-  return fmt::format(fmt::runtime(bash_frame), fmt::arg("values", value_lines), fmt::arg("with_value", join(with_value, "|")),
-                     fmt::arg("paths", paths_pattern(commands)), fmt::arg("commands", command_lines),
+  return fmt::format(fmt::runtime(bash_frame), fmt::arg("values", value_lines),
+                     fmt::arg("with_value", join(with_value, "|")), fmt::arg("paths", paths_pattern(commands)),
+                     fmt::arg("commands", command_lines),
                      fmt::arg("everywhere", join(option_names(*commands.front().app), " ")));
 }
 
@@ -228,10 +255,12 @@ std::string described(std::string_view name, std::string_view text) {
 std::string zsh_script(const std::vector<Command>& commands) {
   const auto options = value_words(commands);
   std::string value_lines, command_lines;
-  for (const auto& [words, names] : by_words(options, "|")) value_lines += fmt::format("    ({}) {}; return ;;\n", names, zsh_value(words));
+  for (const auto& [words, names] : by_words(options, "|"))
+    value_lines += fmt::format("    ({}) {}; return ;;\n", names, zsh_value(words));
   for (const Command& command : commands) {
     std::string verbs, flags;
-    for (const CLI::App* verb : verbs_of(*command.app)) verbs += " " + described(verb->get_name(), verb->get_description());
+    for (const CLI::App* verb : verbs_of(*command.app))
+      verbs += " " + described(verb->get_name(), verb->get_description());
     for (const CLI::App* app = command.app; app; app = app->get_parent())
       for (const CLI::Option* option : app->get_options({}))
         for (const std::string& name : spellings(*option))
@@ -240,8 +269,9 @@ std::string zsh_script(const std::vector<Command>& commands) {
   }
   std::vector<std::string> with_value;
   for (const auto& [name, words] : options) with_value.push_back(name);
-  return fmt::format(fmt::runtime(zsh_frame), fmt::arg("values", value_lines), fmt::arg("with_value", join(with_value, "|")),
-                     fmt::arg("paths", paths_pattern(commands)), fmt::arg("commands", command_lines));
+  return fmt::format(fmt::runtime(zsh_frame), fmt::arg("values", value_lines),
+                     fmt::arg("with_value", join(with_value, "|")), fmt::arg("paths", paths_pattern(commands)),
+                     fmt::arg("commands", command_lines));
 }
 
 constexpr std::string_view fish_frame = R"(# Completion of espmint for fish; made by `espmint completion fish`.
@@ -284,18 +314,21 @@ std::string fish_script(const std::vector<Command>& commands) {
   for (const auto& [name, words] : options) with_value.push_back(name);
   for (const Command& command : commands)
     if (!command.path.empty()) paths.push_back("'" + command.path + "'");
-  std::string out = fmt::format(fmt::runtime(fish_frame), fmt::arg("with_value", join(with_value, " ")), fmt::arg("paths", join(paths, " ")));
+  std::string out = fmt::format(fmt::runtime(fish_frame), fmt::arg("with_value", join(with_value, " ")),
+                                fmt::arg("paths", join(paths, " ")));
   for (const Command& command : commands) {
     const std::string here = command.path.empty() ? "" : fmt::format(" -n '__espmint_at \"{}\"'", command.path);
     for (const CLI::App* verb : verbs_of(*command.app))
-      out += fmt::format("complete -c espmint -n '__espmint_at \"{}\"' -f -a {} -d {}\n", command.path, verb->get_name(), shell_word(verb->get_description()));
+      out += fmt::format("complete -c espmint -n '__espmint_at \"{}\"' -f -a {} -d {}\n", command.path,
+                         verb->get_name(), shell_word(verb->get_description()));
     for (const CLI::Option* option : command.app->get_options({})) {
       std::string names;
       for (const std::string& name : option->get_lnames()) names += " -l " + name;
       for (const std::string& name : option->get_snames()) names += " -s " + name;
       if (names.empty()) continue;
       const std::string value = takes_value(*option) ? fish_value(options.at(spellings(*option).front())) : "";
-      out += fmt::format("complete -c espmint{}{}{} -d {}\n", here, names, value, shell_word(option->get_description()));
+      out +=
+          fmt::format("complete -c espmint{}{}{} -d {}\n", here, names, value, shell_word(option->get_description()));
     }
   }
   return out;
@@ -322,11 +355,13 @@ std::string roff(std::string_view text) {
 
 std::string option_roff(const CLI::Option& option) {
   std::string names;
-  for (const std::string& name : spellings(option)) names += fmt::format("{}\\fB{}\\fR", names.empty() ? "" : ", ", roff(name));
+  for (const std::string& name : spellings(option))
+    names += fmt::format("{}\\fB{}\\fR", names.empty() ? "" : ", ", roff(name));
   if (names.empty()) names = fmt::format("\\fI{}\\fR", roff(option.get_name(true)));
   // "FLOAT:FLOAT in [0 - 1e+09]": the kind is enough.
   const std::string kind = option.get_type_name();
-  if (takes_value(option) && !option.get_positional()) names += fmt::format(" \\fI{}\\fR", roff(kind.substr(0, kind.find(':'))));
+  if (takes_value(option) && !option.get_positional())
+    names += fmt::format(" \\fI{}\\fR", roff(kind.substr(0, kind.find(':'))));
   return fmt::format(".TP\n{}\n{}\n", names, roff(option.get_description()));
 }
 
@@ -341,14 +376,18 @@ std::string man_page(const Command& command, std::string_view version) {
   for (const CLI::Option* option : app.get_options({})) {
     flags += option_roff(*option);
     if (option->get_positional())
-      positional += fmt::format(fmt::runtime(option->get_required() ? " \\fI{}\\fR" : " [\\fI{}\\fR]"), roff(option->get_name(true)));
+      positional += fmt::format(fmt::runtime(option->get_required() ? " \\fI{}\\fR" : " [\\fI{}\\fR]"),
+                                roff(option->get_name(true)));
   }
-  for (const CLI::App* verb : verbs_of(app)) verbs += fmt::format(".TP\n\\fB{}\\fR\n{}\n", roff(name + " " + verb->get_name()), roff(verb->get_description()));
-  out += fmt::format(".SH SYNOPSIS\n\\fB{}\\fR [\\fIoptions\\fR]{}{}\n", roff(name), positional, verbs.empty() ? "" : " \\fIcommand\\fR");
+  for (const CLI::App* verb : verbs_of(app))
+    verbs += fmt::format(".TP\n\\fB{}\\fR\n{}\n", roff(name + " " + verb->get_name()), roff(verb->get_description()));
+  out += fmt::format(".SH SYNOPSIS\n\\fB{}\\fR [\\fIoptions\\fR]{}{}\n", roff(name), positional,
+                     verbs.empty() ? "" : " \\fIcommand\\fR");
   if (!verbs.empty()) out += ".SH COMMANDS\n" + verbs;
   out += ".SH OPTIONS\n" + flags;
   if (!command.path.empty()) out += ".PP\nOptions of \\fBespmint\\fR(1) hold for every command.\n";
-  if (const std::string footer{trim(app.get_footer())}; !footer.empty()) out += fmt::format(".SH NOTES\n.nf\n{}\n.fi\n", roff(footer));
+  if (const std::string footer{trim(app.get_footer())}; !footer.empty())
+    out += fmt::format(".SH NOTES\n.nf\n{}\n.fi\n", roff(footer));
   if (!command.path.empty()) out += ".SH SEE ALSO\n\\fBespmint\\fR(1)\n";
   return out;
 }

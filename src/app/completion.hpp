@@ -1,5 +1,5 @@
-// app/completion.hpp: what shells complete and what `man` shows, made from the command line itself: a word that is added
-// there is known here.
+// app/completion.hpp: what shells complete and what `man` shows, made from the command line itself: a word that is
+// added there is known here.
 #pragma once
 
 #include <CLI/CLI.hpp>

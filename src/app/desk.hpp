@@ -32,8 +32,9 @@ bool is_usb_serial_jtag(const PortInfo&);
 /// How commands of the desk connect: resets or not, with a port that vanishes, with a hand at the buttons.
 ConnectOptions desk_connect_options(const DeskOptions&, const PortInfo&);
 
-/// Opens the port and gets the board to listen, slower where it must; where the chip's own USB hangs, its hub switches it
-/// off and on once. `stubs`: null where the flash is not wanted. Fault usb_hangs (REPLUG) besides those of connecting.
+/// Opens the port and gets the board to listen, slower where it must; where the chip's own USB hangs, its hub switches
+/// it off and on once. `stubs`: null where the flash is not wanted. Fault usb_hangs (REPLUG) besides those of
+/// connecting.
 Task<Result<void>> sit_down(Desk&, Loop&, PortOpener&, const PortInfo&, const DeskOptions&, const StubLibrary* stubs);
 /// Starts the application, unless it is to stay.
 Task<Result<void>> stand_up(Desk&, Loop&, const DeskOptions&);

@@ -26,24 +26,38 @@ Exit board_list(const DeskOptions& options) {
   for (const PortInfo& port : list_ports()) {
     bool used = is_known_adapter(port);
     if (options.voice.json) {
-      print_json({{"v", 1}, {"port", port.name}, {"location", port.location}, {"product", port.product}, {"serial", port.serial},
-                  {"usb_id", port.is_usb() ? Json(fmt::format("{:04x}:{:04x}", port.vendor_id, port.product_id)) : Json{}}, {"used", used}});
+      print_json(
+          {{"v", 1},
+           {"port", port.name},
+           {"location", port.location},
+           {"product", port.product},
+           {"serial", port.serial},
+           {"usb_id", port.is_usb() ? Json(fmt::format("{:04x}:{:04x}", port.vendor_id, port.product_id)) : Json{}},
+           {"used", used}});
     } else {
       std::fputs(escape_controls(fmt::format("{:<16} {:<24} {} {}", port.name, port.location,
-                             port.is_usb() ? fmt::format("{:04x}:{:04x} {}", port.vendor_id, port.product_id, port.product) : "not USB",
-                             used ? "" : "(ignored unless named with --port)")).append("\n").c_str(), stdout);
+                                             port.is_usb() ? fmt::format("{:04x}:{:04x} {}", port.vendor_id,
+                                                                         port.product_id, port.product)
+                                                           : "not USB",
+                                             used ? "" : "(ignored unless named with --port)"))
+                     .append("\n")
+                     .c_str(),
+                 stdout);
     }
   }
   return Exit::good;
 }
 
 Exit board_info(const DeskOptions& options) {
-  return with_desk(options, false, [&options](Desk& desk) { return show_board(*desk.loader, desk.board, desk.port->name(), options.voice); });
+  return with_desk(options, false, [&options](Desk& desk) {
+    return show_board(*desk.loader, desk.board, desk.port->name(), options.voice);
+  });
 }
 
 namespace {
 
-Task<> reset_only(RealLoop& loop, PortOpener& opener, const DeskOptions& options, bool into_download, Result<void>& end) {
+Task<> reset_only(RealLoop& loop, PortOpener& opener, const DeskOptions& options, bool into_download,
+                  Result<void>& end) {
   auto info = choose_port(options.settings);
   if (!info) {
     end = fail(info.error());

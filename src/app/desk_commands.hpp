@@ -1,4 +1,5 @@
-// app/desk_commands.hpp: one board on a developer's desk: board info|list|reset|monitor|selftest, flash write|read|erase|verify.
+// app/desk_commands.hpp: one board on a developer's desk: board info|list|reset|monitor|selftest, flash
+// write|read|erase|verify.
 #pragma once
 
 #include <optional>
@@ -16,8 +17,8 @@ struct DeskOptions {
   Voice voice;
   std::string chip = "auto";  // refused when the board is another
   bool no_stub = false;
-  bool no_reset = false;      // the board is in download mode already
-  bool stay = false;          // leave it in download mode afterwards
+  bool no_reset = false;                 // the board is in download mode already
+  bool stay = false;                     // leave it in download mode afterwards
   std::optional<double> wait_seconds{};  // for a hand at BOOT and RESET; not said: 60 at a terminal, else 0
 };
 
@@ -50,8 +51,8 @@ struct HeaderWords {
 };
 struct WriteOptions {
   HeaderWords header;
-  bool encrypt = false;  // by the chip's ROM, with its own key
-  bool force = false;    // also images for another chip or revision
+  bool encrypt = false;    // by the chip's ROM, with its own key
+  bool force = false;      // also images for another chip or revision
   bool skip_equal = true;  // what is there already by the board's digests is not sent
 };
 Exit flash_write(const DeskOptions&, const FlashParts&, const WriteOptions&);

@@ -25,7 +25,8 @@ Result<std::vector<Part>> read_parts(const FlashParts&);
 /// Fault flash_too_small.
 Result<void> fits(const Part&, const BoardInfo&);
 
-/// What the words say for this chip and its flash. Fault usage for what it cannot be; `force`: a size above the flash's.
+/// What the words say for this chip and its flash. Fault usage for what it cannot be; `force`: a size above the
+/// flash's.
 Result<FlashHeader> header_for(const HeaderWords&, const BoardInfo&, bool force);
 /// The part with its bootloader's header as wished, where it has one; a merged file may have it inside.
 Result<Bytes> with_wished_header(const Part&, const FlashHeader& wish, const BoardInfo&);

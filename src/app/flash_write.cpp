@@ -21,10 +21,18 @@ namespace {
 /// Encrypted writing is the ROM's: the chip's own key turns what arrives into what is stored.
 Result<void> can_encrypt(const BoardInfo& board, bool force) {
   if (!board.chip->rom.deflate_begin_has_encrypted)
-    return fail({Code::usage, Remedy::refuse, fmt::format("the ROM of {} does not encrypt what it writes", board.chip->title), {}, {},
+    return fail({Code::usage,
+                 Remedy::refuse,
+                 fmt::format("the ROM of {} does not encrypt what it writes", board.chip->title),
+                 {},
+                 {},
                  "Encrypt the file with the key it has, and write that without --encrypt"});
   if (!board.security.flash_encryption && !force)
-    return fail({Code::usage, Remedy::refuse, "flash encryption of this board is off: what was written encrypted, nothing could read", {}, {},
+    return fail({Code::usage,
+                 Remedy::refuse,
+                 "flash encryption of this board is off: what was written encrypted, nothing could read",
+                 {},
+                 {},
                  "Leave --encrypt away; --force writes it all the same"});
   return ok();
 }
@@ -35,7 +43,8 @@ class Compressing {
   using Region = std::shared_ptr<const PreparedRegion>;
   Compressing(Pool& pool, const std::vector<Part>& parts) {
     for (const Part& part : parts) {
-      auto work = std::make_shared<std::packaged_task<Region()>>([&part] { return prepare_region(part.at, part.bytes, {}); });
+      auto work =
+          std::make_shared<std::packaged_task<Region()>>([&part] { return prepare_region(part.at, part.bytes, {}); });
       waiting_.push_back(work->get_future().share());
       pool.post([work] { (*work)(); });
     }
@@ -56,8 +65,8 @@ struct Writing {
 };
 
 /// The part as this board is to hold it, framed for whoever reads it.
-Result<std::shared_ptr<const PreparedRegion>> region_of(const Writing& writing, const std::vector<Part>& parts, std::size_t index,
-                                                        const FlashHeader& wish) {
+Result<std::shared_ptr<const PreparedRegion>> region_of(const Writing& writing, const std::vector<Part>& parts,
+                                                        std::size_t index, const FlashHeader& wish) {
   const Part& part = parts[index];
   TRY(Bytes bytes, with_wished_header(part, wish, writing.desk.board));
   WriteFormat format = WriteFormat::of(writing.desk.loader->speaker(), *writing.desk.board.chip);
@@ -67,7 +76,8 @@ Result<std::shared_ptr<const PreparedRegion>> region_of(const Writing& writing, 
 }
 
 /// Encrypted by the chip: of what was stored only the chip knows what it means, so nothing is compared.
-Task<Result<RegionUpdate>> write_encrypted(Desk& desk, std::shared_ptr<const PreparedRegion> region, Progress progress) {
+Task<Result<RegionUpdate>> write_encrypted(Desk& desk, std::shared_ptr<const PreparedRegion> region,
+                                           Progress progress) {
   Instant start = desk.loader->clock().now();
   CO_TRY([[maybe_unused]] std::uint32_t proved, co_await write_region(*desk.loader, *region, std::move(progress)));
   RegionUpdate done;
@@ -81,20 +91,31 @@ void tell_written(const Writing& writing, const Part& part, const PreparedRegion
   const bool encrypted = writing.words.encrypt;
   double seconds = std::chrono::duration<double>(done.writing).count();
   if (writing.voice.json) {
-    print_json({{"v", 1}, {"event", "written"}, {"offset", part.at.bytes}, {"size", part.bytes.size()}, {"file", part.file},
-                {"kept_bytes", done.kept_bytes}, {"wire_bytes", done.wire_bytes}, {"seconds", seconds}, {"md5", to_hex(region.md5)},
+    print_json({{"v", 1},
+                {"event", "written"},
+                {"offset", part.at.bytes},
+                {"size", part.bytes.size()},
+                {"file", part.file},
+                {"kept_bytes", done.kept_bytes},
+                {"wire_bytes", done.wire_bytes},
+                {"seconds", seconds},
+                {"md5", to_hex(region.md5)},
                 {"encrypted", encrypted}});
     return;
   }
   if (writing.voice.quiet) return;
-  std::string how = done.written_bytes == 0 ? "was there already" : fmt::format("({} sent) in {:.1f} s", done.wire_bytes, seconds);
+  std::string how =
+      done.written_bytes == 0 ? "was there already" : fmt::format("({} sent) in {:.1f} s", done.wire_bytes, seconds);
   if (done.written_bytes != 0 && done.kept_bytes != 0) how += fmt::format(", {} were there already", done.kept_bytes);
   std::fputs(fmt::format("{:#08x}  {}  {} bytes {}, {}\n", part.at.bytes, part.file, part.bytes.size(), how,
-                         encrypted ? "encrypted, which leaves nothing to verify" : "verified").c_str(), stdout);
+                         encrypted ? "encrypted, which leaves nothing to verify" : "verified")
+                 .c_str(),
+             stdout);
 }
 
 Task<Result<void>> write_part(Writing writing, const Part& part, std::shared_ptr<const PreparedRegion> region) {
-  std::optional<ProgressLine> bar{std::in_place, fmt::format("{:#08x} {}", part.at.bytes, part.name()), part.bytes.size(), writing.voice};
+  std::optional<ProgressLine> bar{std::in_place, fmt::format("{:#08x} {}", part.at.bytes, part.name()),
+                                  part.bytes.size(), writing.voice};
   Progress show = [&bar](std::uint64_t bytes) { bar->show(bytes); };
   Result<RegionUpdate> updated = RegionUpdate{};
   if (writing.words.encrypt) {
@@ -103,7 +124,8 @@ Task<Result<void>> write_part(Writing writing, const Part& part, std::shared_ptr
     const LookFirst look = writing.words.skip_equal ? LookFirst::yes : LookFirst::no;
     updated = co_await update_region(*writing.desk.loader, writing.pool, region, look, std::move(show));
   }
-  if (!updated && updated.error().code == Code::flash_differs) updated.error().what = fmt::format("{} is not on the flash as it was sent", part.file);
+  if (!updated && updated.error().code == Code::flash_differs)
+    updated.error().what = fmt::format("{} is not on the flash as it was sent", part.file);
   CO_TRY(RegionUpdate done, std::move(updated));
   bar.reset();
   tell_written(writing, part, *region, done);
@@ -112,7 +134,7 @@ Task<Result<void>> write_part(Writing writing, const Part& part, std::shared_ptr
 
 /// Images in a file, its own or those of a merged one, must be for this chip and revision.
 Result<void> suits(const Part& part, const BoardInfo& board) {
-  if (!has_recipes(*board.chip)) return ok();  // its images do not say which chip they are for
+  if (!has_recipes(*board.chip)) return ok();            // its images do not say which chip they are for
   for (std::uint32_t inside : {0u, 0x1000u, 0x2000u}) {  // where the bootloaders of the chips lie in a merged file
     if (inside >= part.bytes.size() || (inside != 0 && part.at.bytes != 0)) continue;
     auto image = parse_app_image(ByteView{part.bytes}.subspan(inside));

@@ -52,7 +52,8 @@ CLI::App& add_format(CLI::App& image, const std::string& name, std::string help)
 }
 
 void add_extraction(CLI::App& command, ImageOptions& options) {
-  command.add_option("-o,--output", options.out, "Folder to extract into (one named after the image)")->type_name("DIR");
+  command.add_option("-o,--output", options.out, "Folder to extract into (one named after the image)")
+      ->type_name("DIR");
   command.add_flag("--force", options.force, "Overwrite files that are there and differ");
 }
 

@@ -49,6 +49,7 @@ Json device_json(const DeviceRecord& device) {
   json["chip"] = text_or_null(device.board.chip);
   json["state"] = name_of(device.state);
   json["certificate_sha256"] = device.certificate ? Json(to_hex(device.certificate->sha256)) : Json{};
+  json["cloud_id"] = device.certificate ? text_or_null(device.certificate->cloud_id) : Json{};
   json["key"] = device.key ? Json(*device.key) : Json{};
   json["held"] = text_or_null(device.held);
   json["updated"] = text_or_null(device.updated);

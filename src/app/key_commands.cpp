@@ -36,10 +36,13 @@ Result<std::unique_ptr<Ledger>> open_to_write(const KeyCommand& command, const C
   // The first import may come before the first run; then the product must be named, for nothing else tells it.
   std::string product = command.record.product;
   if (product.empty() && products(command.record.settings).empty()) {
-    Fault fault{Code::ledger_missing, Remedy::refuse, "there is no ledger yet, and nothing says for which product it would be"};
+    Fault fault{Code::ledger_missing, Remedy::refuse,
+                "there is no ledger yet, and nothing says for which product it would be"};
     fault.where.input = command.record.settings.state.string();
-    fault.advice = fmt::format("Name the product: `espmint keys {} … --product NAME`, as its recipe or firmware does; or let the first "
-                               "`espmint run` import the keys; --state names another folder", verb);
+    fault.advice = fmt::format(
+        "Name the product: `espmint keys {} … --product NAME`, as its recipe or firmware does; or let the first "
+        "`espmint run` import the keys; --state names another folder",
+        verb);
     return fail(std::move(fault));
   }
   TRY(product, choose_product(command.record.settings, product));
@@ -53,7 +56,8 @@ Result<std::unique_ptr<Ledger>> open_to_read(const KeyCommand& command, const Cl
   return open_ledger_to_read(command.record.settings, product, clock);
 }
 
-void tell_report(const KeyFileReport& report, const fs::path& file, const std::function<void(const std::string&)>& say) {
+void tell_report(const KeyFileReport& report, const fs::path& file,
+                 const std::function<void(const std::string&)>& say) {
   say(fmt::format("keys: {} of {} usable in {}{}", report.usable, report.rows, file.string(),
                   report.imported ? fmt::format(", {} new", report.imported) : ""));
   for (const std::string& sentence : report.refused) say("  " + sentence);
@@ -94,11 +98,18 @@ Result<void> import(const KeyCommand& command) {
   }
   const KeyFileReport& report = file.report();
   tell_report(report, command.file, [&](const std::string& sentence) {
-    if (!command.record.voice.json && !command.record.voice.quiet) std::fputs((escape_controls(sentence) + "\n").c_str(), stdout);
+    if (!command.record.voice.json && !command.record.voice.quiet)
+      std::fputs((escape_controls(sentence) + "\n").c_str(), stdout);
   });
   if (command.record.voice.json)
-    print_json({{"v", 1}, {"event", "keys"}, {"file", command.file}, {"rows", report.rows}, {"imported", report.imported},
-                {"usable", report.usable}, {"refused", report.refused}, {"warnings", report.warnings}});
+    print_json({{"v", 1},
+                {"event", "keys"},
+                {"file", command.file},
+                {"rows", report.rows},
+                {"imported", report.imported},
+                {"usable", report.usable},
+                {"refused", report.refused},
+                {"warnings", report.warnings}});
   return ok();
 }
 
@@ -117,8 +128,14 @@ Result<void> status(const KeyCommand& command) {
   print(command, sentence, json);
   for (const PoolKey& key : keys)
     if (key.state == KeyState::quarantined)
-      print(command, fmt::format("key {} is QUARANTINED {}", key.number, key.device.empty() ? "and may be on a board that nobody knows" : "to " + key.device),
-            {{"v", 1}, {"event", "quarantined"}, {"key", key.number}, {"device", key.device.empty() ? Json{} : Json(key.device)}, {"since", key.when}});
+      print(command,
+            fmt::format("key {} is QUARANTINED {}", key.number,
+                        key.device.empty() ? "and may be on a board that nobody knows" : "to " + key.device),
+            {{"v", 1},
+             {"event", "quarantined"},
+             {"key", key.number},
+             {"device", key.device.empty() ? Json{} : Json(key.device)},
+             {"since", key.when}});
   return ok();
 }
 
@@ -129,7 +146,11 @@ Result<void> export_all(const KeyCommand& command) {
   if (!command.record.voice.json) std::fputs("key,state,device,since\n", stdout);
   for (const PoolKey& key : keys) {
     if (command.record.voice.json) {
-      print_json({{"v", 1}, {"key", key.number}, {"state", name_of(key.state)}, {"device", key.device.empty() ? Json{} : Json(key.device)}, {"since", key.when}});
+      print_json({{"v", 1},
+                  {"key", key.number},
+                  {"state", name_of(key.state)},
+                  {"device", key.device.empty() ? Json{} : Json(key.device)},
+                  {"since", key.when}});
     } else {
       std::fputs(fmt::format("{},{},{},{}\n", key.number, name_of(key.state), key.device, key.when).c_str(), stdout);
     }
@@ -141,18 +162,25 @@ Result<void> release(const KeyCommand& command) {
   RealLoop clock;
   TRY(auto ledger, open_to_write(command, clock, "release"));
   TRY(ledger->trust_key(command.number, command.why.empty() ? "a person released it" : command.why));
-  print(command, fmt::format("key {} may be given to its board once more; the file says so at the next run", command.number),
+  print(command,
+        fmt::format("key {} may be given to its board once more; the file says so at the next run", command.number),
         {{"v", 1}, {"event", "released"}, {"key", command.number}});
   return ok();
 }
 
 Result<void> retire(const KeyCommand& command) {
   if (command.by.size() < 2 || command.by[0] == command.by[1])
-    return fail({Code::usage, Remedy::refuse, "two people answer for a key that is retired", {}, {}, "Say both: --by ANN --by BOB"});
+    return fail({Code::usage,
+                 Remedy::refuse,
+                 "two people answer for a key that is retired",
+                 {},
+                 {},
+                 "Say both: --by ANN --by BOB"});
   RealLoop clock;
   TRY(auto ledger, open_to_write(command, clock, "retire"));
   TRY(ledger->retire_key(command.number, fmt::format("{}", fmt::join(command.by, ", ")), command.why));
-  print(command, fmt::format("key {} is RETIRED, for ever", command.number), {{"v", 1}, {"event", "retired"}, {"key", command.number}});
+  print(command, fmt::format("key {} is RETIRED, for ever", command.number),
+        {{"v", 1}, {"event", "retired"}, {"key", command.number}});
   return ok();
 }
 
@@ -215,7 +243,8 @@ KeyShape shape_of(const ReadKeys& keys) {
   const KeyRow& first = keys.csv.rows.front();
   KeyValues values;
   auto cut = values.cut(std::string_view{keys.text}.substr(first.begin, first.user_bytes), keys.csv.delimiter);
-  for (std::size_t i = 0; i < out.lengths.size() && i < cut.size(); ++i) out.lengths[i] = std::max<std::size_t>(cut[i].size(), 8);
+  for (std::size_t i = 0; i < out.lengths.size() && i < cut.size(); ++i)
+    out.lengths[i] = std::max<std::size_t>(cut[i].size(), 8);
   return out;
 }
 
@@ -225,7 +254,8 @@ Result<void> check_keys(const KeysPlan& keys, bool and_file) {
   const LineDialect dialect{keys.prompt, keys.done, keys.values};
   if (!is_usable(dialect)) {
     Fault fault{Code::recipe_invalid, Remedy::refuse, "the words of the hand-shake cannot work"};
-    fault.seen = fmt::format("prompt '{}', done '{}', values '{}'", escape_controls(keys.prompt), escape_controls(keys.done), escape_controls(keys.values));
+    fault.seen = fmt::format("prompt '{}', done '{}', values '{}'", escape_controls(keys.prompt),
+                             escape_controls(keys.done), escape_controls(keys.values));
     fault.advice = "prompt and done must differ; values looks like '{name}: {value}'";
     return fail(std::move(fault));
   }
@@ -252,7 +282,8 @@ Result<void> rehearse_keys(KeysPlan& keys, const Settings& settings) {
     for (std::size_t i = 0; i < shape.lengths.size(); ++i) {
       Bytes random((shape.lengths[i] + 1) / 2);
       entropy->fill(random);
-      text += to_hex(random).substr(0, shape.lengths[i]) + (i + 1 < shape.lengths.size() ? std::string(1, shape.delimiter) : "\n");
+      text += to_hex(random).substr(0, shape.lengths[i]) +
+              (i + 1 < shape.lengths.size() ? std::string(1, shape.delimiter) : "\n");
     }
   }
   return write_file(path, as_bytes(text), FileMode::owner_only);

@@ -17,11 +17,11 @@ struct KeyCommand {
   std::string why;
 };
 
-/// The plan's file beside the ledger; tells what was imported, refused and quarantined. Faults: the file's and ledger's;
-/// pool_exhausted when not one key is usable.
+/// The plan's file beside the ledger; tells what was imported, refused and quarantined. Faults: the file's and
+/// ledger's; pool_exhausted when not one key is usable.
 Result<KeyFile> open_keys(const KeysPlan&, Ledger&, Screen&);
-/// What can be known before anything is opened: whether the hand-shake's words can work; `and_file`: whether the file is
-/// one of keys. Faults: recipe_invalid, the file's. Writes nothing.
+/// What can be known before anything is opened: whether the hand-shake's words can work; `and_file`: whether the file
+/// is one of keys. Faults: recipe_invalid, the file's. Writes nothing.
 Result<void> check_keys(const KeysPlan&, bool and_file);
 /// Keys that are nobody's, of the file's shape, for a rehearsal: the plan's csv becomes a file in the state folder.
 Result<void> rehearse_keys(KeysPlan&, const Settings&);

@@ -17,7 +17,7 @@ namespace espmint::app {
 namespace {
 
 /// Starts `program` with `line` on its standard input. A pipe holds 64 KiB, a verdict less than 4: writing never waits.
-int start_with_input(const std::string& program, const std::string& line) {
+int start_with_input(const std::string& program, const std::string& line, pid_t& child) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return errno;
   posix_spawn_file_actions_t actions;
@@ -35,7 +35,6 @@ int start_with_input(const std::string& program, const std::string& line) {
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
   std::string name = program;
   char* arguments[] = {name.data(), nullptr};
-  pid_t child = 0;
   int error = posix_spawnp(&child, program.c_str(), &actions, &attributes, arguments, environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
@@ -53,12 +52,15 @@ int start_with_input(const std::string& program, const std::string& line) {
 void NotifyingObserver::on_done(const std::string& slot, const RunOutcome& outcome) {
   next_.on_done(slot, outcome);
   if (program_.empty()) return;
-  while (waitpid(-1, nullptr, WNOHANG) > 0) {
-  }
+  std::erase_if(running_, [](pid_t child) { return waitpid(child, nullptr, WNOHANG) != 0; });
   Json json{{"v", 1}, {"event", "done"}};
   json.update(run_json(outcome.record));
-  int error = start_with_input(program_, json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
-  if (error != 0) next_.on_note(slot, fmt::format("--on-done: {} could not be started: {}", program_, std::strerror(error)));
+  pid_t child = 0;
+  int error = start_with_input(program_, json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n", child);
+  if (error == 0)
+    running_.push_back(child);
+  else
+    next_.on_note(slot, fmt::format("--on-done: {} could not be started: {}", program_, std::strerror(error)));
 }
 
 }  // namespace espmint::app

@@ -6,8 +6,10 @@
 #include <cstdlib>
 #include <map>
 
+#include "app/cloud_target.hpp"
 #include "app/desk_commands.hpp"
 #include "app/json.hpp"
+#include "app/root_ca.hpp"
 #include "app/workspace.hpp"
 #include "base/base64.hpp"
 #include "base/text.hpp"
@@ -87,20 +89,24 @@ Result<void> list_devices(const RecordOptions& options, bool failed_only) {
         json.update(run_json(run));
         print_json(json);
       } else {
-        say(fmt::format("{}  {:<11} {:<22} {}  {}", to_string(run.board.mac), run.verdict, run.code, run.started, run.fault));
+        say(fmt::format("{}  {:<11} {:<22} {}  {}", to_string(run.board.mac), run.verdict, run.code, run.started,
+                        run.fault));
       }
     }
     return ok();
   }
   TRY(auto devices, everyone(*ledger));
   // What was made: a board that was refused is in the export and under --failed.
-  std::erase_if(devices, [](const DeviceRecord& device) { return device.id.empty() && device.held.empty() && state_of(device) != "VERIFIED"; });
+  std::erase_if(devices, [](const DeviceRecord& device) {
+    return device.id.empty() && device.held.empty() && state_of(device) != "VERIFIED";
+  });
   for (const DeviceRecord& device : devices) {
     if (options.voice.json) {
       print_json(device_json(device));
     } else {
-      say(fmt::format("{}  {:<24} {:<9} {:<11} {}  {}", to_string(device.board.mac), device.id, device.board.chip, state_of(device),
-                      device.updated, device.certificate ? to_hex(device.certificate->sha256).substr(0, 16) : "-"));
+      say(fmt::format("{}  {:<24} {:<9} {:<11} {}  {}", to_string(device.board.mac), device.id, device.board.chip,
+                      state_of(device), device.updated,
+                      device.certificate ? to_hex(device.certificate->sha256).substr(0, 16) : "-"));
     }
   }
   if (devices.empty() && !options.voice.json && !options.voice.quiet) say("no device yet");
@@ -110,7 +116,12 @@ Result<void> list_devices(const RecordOptions& options, bool failed_only) {
 Result<DeviceRecord> find_device(Ledger& ledger, const std::string& id) {
   TRY(auto device, ledger.device(id));
   if (device) return *device;
-  return fail({Code::usage, Remedy::refuse, fmt::format("no device \"{}\" is in the ledger", id), {}, {}, "`espmint device list` shows all"});
+  return fail({Code::usage,
+               Remedy::refuse,
+               fmt::format("no device \"{}\" is in the ledger", id),
+               {},
+               {},
+               "`espmint device list` shows all"});
 }
 
 Result<void> show_device(const RecordOptions& options, const std::string& id) {
@@ -123,7 +134,8 @@ Result<void> show_device(const RecordOptions& options, const std::string& id) {
     return ok();
   }
   for (const auto& [key, value] : json.items())
-    if (key != "v" && !value.is_null()) say(fmt::format("{:<20}{}", key, value.is_string() ? value.get<std::string>() : value.dump()));
+    if (key != "v" && !value.is_null())
+      say(fmt::format("{:<20}{}", key, value.is_string() ? value.get<std::string>() : value.dump()));
   return ok();
 }
 
@@ -131,7 +143,8 @@ Result<void> export_devices(const RecordOptions& options, bool csv) {
   RealLoop clock;
   TRY(auto ledger, open_chosen(options, clock));
   TRY(auto devices, everyone(*ledger));
-  if (csv) say("mac,id,chip,slot,firmware_version,firmware_sha256,certificate_sha256,started,seconds,state,verdict,cause");
+  if (csv)
+    say("mac,id,chip,slot,firmware_version,firmware_sha256,certificate_sha256,started,seconds,state,verdict,cause");
   for (const DeviceRecord& device : devices) {
     if (!csv) {
       print_json(device_json(device));
@@ -139,8 +152,9 @@ Result<void> export_devices(const RecordOptions& options, bool csv) {
     }
     RunRecord run = device.last_run.value_or(RunRecord{});
     say(csv_row({to_string(device.board.mac), device.id, device.board.chip, run.slot, run.firmware_version,
-                 device.last_run ? to_hex(run.firmware_sha256) : "", device.certificate ? to_hex(device.certificate->sha256) : "",
-                 run.started, fmt::format("{:.3f}", run.seconds), state_of(device), run.verdict, run.code}));
+                 device.last_run ? to_hex(run.firmware_sha256) : "",
+                 device.certificate ? to_hex(device.certificate->sha256) : "", run.started,
+                 fmt::format("{:.3f}", run.seconds), state_of(device), run.verdict, run.code}));
   }
   return ok();
 }
@@ -149,6 +163,19 @@ std::string pem_of_public_key(const Bytes& der) {
   std::string base64 = to_base64(der), out = "-----BEGIN PUBLIC KEY-----\n";
   for (std::size_t i = 0; i < base64.size(); i += 64) out += base64.substr(i, 64) + "\n";
   return out + "-----END PUBLIC KEY-----\n";
+}
+
+/// By what the product's boards trust their broker, PEM; empty where it is not known here.
+Result<std::string> root_of(const RecordOptions& options, WallTime now) {
+  TRY(std::string product, choose_product(options.settings, options.product));
+  TRY(auto target, cloud_of(options.settings, product));
+  if (target) {
+    Plan plan;
+    plan.aws = target->aws;
+    return root_ca_for(plan, now);
+  }
+  auto root = read_file(ca_folder(options.settings) / "ca.cert.pem");
+  return root ? std::string{as_text(*root)} : std::string{};
 }
 
 Result<void> export_files(const RecordOptions& options, const std::string& id, const fs::path& folder) {
@@ -162,8 +189,9 @@ Result<void> export_files(const RecordOptions& options, const std::string& id, c
   TRY(write_file(folder / "certificate.pem.crt", as_bytes(certificate.pem)));
   TRY(write_file(folder / "public.pem.key", as_bytes(pem_of_public_key(device.certificate->public_key_der))));
   std::vector<std::string> written{"certificate.pem.crt", "public.pem.key"};
-  if (auto root = read_file(ca_folder(options.settings) / "ca.cert.pem")) {
-    TRY(write_file(folder / "aws-root-ca.pem", *root));
+  TRY(std::string root, root_of(options, clock.wall()));
+  if (!root.empty()) {
+    TRY(write_file(folder / "aws-root-ca.pem", as_bytes(root)));
     written.emplace_back("aws-root-ca.pem");
   }
   fs::path kept = options.settings.state / "keys" / (device.id + ".private.pem.key");
@@ -188,12 +216,20 @@ Result<bool> verify_one(const RecordOptions& options, const std::string& product
   TRY(AuditReport report, ledger->verify_audit());
   bool whole = !report.broken_at && report.why.empty();
   if (options.voice.json) {
-    print_json({{"v", 1}, {"product", product}, {"rows", report.rows}, {"head", report.head}, {"intact", whole},
-                {"broken_at", report.broken_at ? Json(*report.broken_at) : Json{}}, {"why", report.why.empty() ? Json{} : Json(report.why)}});
+    print_json({{"v", 1},
+                {"product", product},
+                {"rows", report.rows},
+                {"head", report.head},
+                {"intact", whole},
+                {"broken_at", report.broken_at ? Json(*report.broken_at) : Json{}},
+                {"why", report.why.empty() ? Json{} : Json(report.why)}});
   } else if (whole) {
     say(fmt::format("{}: {} rows, the chain is whole, head {}", product, report.rows, report.head.substr(0, 16)));
   } else {
-    std::fputs(escape_controls(fmt::format("espmint: {}: the audit chain is broken: {}", product, report.why)).append("\n").c_str(), stderr);
+    std::fputs(escape_controls(fmt::format("espmint: {}: the audit chain is broken: {}", product, report.why))
+                   .append("\n")
+                   .c_str(),
+               stderr);
   }
   return whole;
 }
@@ -215,12 +251,18 @@ Result<bool> verify_all(const RecordOptions& options) {
 void show_ca(const RecordOptions& options, const LocalCa& ca) {
   const Certificate& root = ca.root();
   if (options.voice.json) {
-    print_json({{"v", 1}, {"folder", ca_folder(options.settings).string()}, {"name", root.common_name}, {"sha256", to_hex(root.sha256)},
-                {"not_before", to_string(root.not_before)}, {"not_after", to_string(root.not_after)}, {"pem", root.pem}});
+    print_json({{"v", 1},
+                {"folder", ca_folder(options.settings).string()},
+                {"name", root.common_name},
+                {"sha256", to_hex(root.sha256)},
+                {"not_before", to_string(root.not_before)},
+                {"not_after", to_string(root.not_after)},
+                {"pem", root.pem}});
     return;
   }
   say(fmt::format("name        {}\nfolder      {}\nSHA-256     {}\nvalid       {} to {}", root.common_name,
-                  ca_folder(options.settings).string(), to_hex(root.sha256), to_string(root.not_before), to_string(root.not_after)));
+                  ca_folder(options.settings).string(), to_hex(root.sha256), to_string(root.not_before),
+                  to_string(root.not_after)));
   say("Back up this folder (ca.key.pem is the key to every device's identity) to a place only you can read.");
 }
 
@@ -228,9 +270,15 @@ Exit finish(const Result<void>& end, const Voice& voice) { return end ? Exit::go
 
 }  // namespace
 
-Exit device_list(const RecordOptions& options, bool failed_only) { return finish(list_devices(options, failed_only), options.voice); }
-Exit device_show(const RecordOptions& options, const std::string& id) { return finish(show_device(options, id), options.voice); }
-Exit device_export(const RecordOptions& options, bool csv) { return finish(export_devices(options, csv), options.voice); }
+Exit device_list(const RecordOptions& options, bool failed_only) {
+  return finish(list_devices(options, failed_only), options.voice);
+}
+Exit device_show(const RecordOptions& options, const std::string& id) {
+  return finish(show_device(options, id), options.voice);
+}
+Exit device_export(const RecordOptions& options, bool csv) {
+  return finish(export_devices(options, csv), options.voice);
+}
 Exit device_export_files(const RecordOptions& options, const std::string& id, const std::string& folder) {
   return finish(export_files(options, id, folder), options.voice);
 }
@@ -241,12 +289,23 @@ Exit audit_verify(const RecordOptions& options) {
   return *whole ? Exit::good : Exit::board_failed;
 }
 
-Exit ca_init(const RecordOptions& options, const std::string& name) {
+Exit ca_init(const RecordOptions& options, const std::string& name, const std::string& crl_url) {
   RealLoop clock;
+  if (!crl_url.empty() && !is_crl_url(crl_url))
+    return report({Code::usage,
+                   Remedy::refuse,
+                   "this is no place for a revocation list",
+                   {},
+                   crl_url,
+                   "--crl-url http://pki.example.com/ca.crl"},
+                  options.voice);
   auto folder = make_folder(options.settings.state, true);
   if (!folder) return report(folder.error(), options.voice);
   auto ca = LocalCa::init(ca_folder(options.settings), name.empty() ? "espmint local CA" : name, clock.wall());
   if (!ca) return report(ca.error(), options.voice);
+  if (!crl_url.empty())
+    if (auto end = write_file(ca_folder(options.settings) / "crl-url.txt", as_bytes(crl_url + "\n")); !end)
+      return report(end.error(), options.voice);
   show_ca(options, *ca);
   return Exit::good;
 }

@@ -22,9 +22,8 @@ Exit device_export(const RecordOptions&, bool csv);
 Exit device_export_files(const RecordOptions&, const std::string& id, const std::string& folder);
 /// Every product's chain, or the named one's.
 Exit audit_verify(const RecordOptions&);
-Exit ca_init(const RecordOptions&, const std::string& name);
+/// `crl_url`: where its revocation list will be served; empty: nowhere.
+Exit ca_init(const RecordOptions&, const std::string& name, const std::string& crl_url);
 Exit ca_show(const RecordOptions&);
-/// 0 clean, 1 findings.
-Exit doctor(const RecordOptions&);
 
 }  // namespace espmint::app

@@ -76,16 +76,16 @@ class LiveScreen final : public Screen {
     if (!voice_.quiet) scroll(text);
   }
   void on_waiting(const std::string& slot) override { state(slot) = {}, draw(true); }
-  void on_ignored(const PortInfo& port) override {
-    sentence(ignored_sentence(port));
-  }
+  void on_ignored(const PortInfo& port) override { sentence(ignored_sentence(port)); }
   void on_started(const std::string& slot) override {
     state(slot) = {};
     state(slot).started = clock_.now();
     state(slot).doing = "connecting";
     draw(true);
   }
-  void on_board(const std::string& slot, const BoardInfo& board) override { state(slot).id = to_string(board.mac), draw(true); }
+  void on_board(const std::string& slot, const BoardInfo& board) override {
+    state(slot).id = to_string(board.mac), draw(true);
+  }
   void on_step(const std::string& slot, Step step) override { state(slot).doing = spec_of(step).doing, draw(true); }
   void on_progress(const std::string& slot, std::uint64_t done, std::uint64_t total) override {
     Line& line = state(slot);
@@ -150,8 +150,8 @@ class LiveScreen final : public Screen {
       } else if (line.total > 0) {
         double spent = std::chrono::duration<double>(clock_.now() - line.first_bytes).count();
         double rate = spent > 0.2 ? static_cast<double>(line.done) / spent / 1024 : 0;
-        text = fmt::format("{} {} {:3}% {:4.0f} KB/s  {}", line.id, progress_bar(line.done, line.total, 20), line.done * 100 / line.total,
-                           rate, line.doing);
+        text = fmt::format("{} {} {:3}% {:4.0f} KB/s  {}", line.id, progress_bar(line.done, line.total, 20),
+                           line.done * 100 / line.total, rate, line.doing);
       } else {
         text = fmt::format("{} {}", line.id.empty() ? "············" : line.id, line.doing);
       }
@@ -159,7 +159,8 @@ class LiveScreen final : public Screen {
       if (line.verdict.empty() && row.size() > columns * 3) row.resize(columns * 3);
       out += row + "\n";
       // A verdict longer than the window takes more than one row of it.
-      drawn_ += 1 + static_cast<int>((line.verdict.empty() ? 0 : (slot.size() + 2 + line.verdict.size() - 1)) / columns);
+      drawn_ +=
+          1 + static_cast<int>((line.verdict.empty() ? 0 : (slot.size() + 2 + line.verdict.size() - 1)) / columns);
     }
     out += painted(Colour::dim, fmt::format("passed {}, failed {}", passed_, failed_), colour_) + "\n";
     ++drawn_;
@@ -181,21 +182,27 @@ class JsonScreen final : public Screen {
   explicit JsonScreen(const Voice& voice) : voice_(voice) {}
   void sentence(const std::string& text) override { print_json(event("note", {}, {{"text", text}})); }
   void on_waiting(const std::string& slot) override { print_json(event("waiting", slot)); }
-  void on_ignored(const PortInfo& port) override { print_json(event("ignored", port.name, {{"product", port.product}})); }
+  void on_ignored(const PortInfo& port) override {
+    print_json(event("ignored", port.name, {{"product", port.product}}));
+  }
   void on_started(const std::string& slot) override { print_json(event("start", slot)); }
   void on_board(const std::string& slot, const BoardInfo& board) override {
     Json json = event("board", slot);
     json.update(board_json(board));
     print_json(json);
   }
-  void on_step(const std::string& slot, Step step) override { print_json(event("step", slot, {{"step", spec_of(step).name}})); }
+  void on_step(const std::string& slot, Step step) override {
+    print_json(event("step", slot, {{"step", spec_of(step).name}}));
+  }
   void on_progress(const std::string& slot, std::uint64_t done, std::uint64_t total) override {
     // A line every 5 %, not one a frame.
     int now = total ? static_cast<int>(done * 20 / total) : 0;
     if (std::exchange(twentieth_[slot], now) == now && done != total) return;
     print_json(event("progress", slot, {{"done", done}, {"total", total}}));
   }
-  void on_note(const std::string& slot, const std::string& text) override { print_json(event("note", slot, {{"text", text}})); }
+  void on_note(const std::string& slot, const std::string& text) override {
+    print_json(event("note", slot, {{"text", text}}));
+  }
   void on_done(const std::string& slot, const RunOutcome& outcome) override {
     Json json = event("done", slot);
     json.update(run_json(outcome.record));
@@ -212,11 +219,15 @@ class JsonScreen final : public Screen {
   }
   void on_left(const std::string& slot) override { print_json(event("left", slot)); }
   void summary(const LineSummary& summary) override {
-    Json json = event("summary", {}, {{"passed", summary.passed}, {"failed", summary.failed}, {"seconds", summary.seconds},
-                                      {"interrupted", summary.interrupted}});
+    Json json = event("summary", {},
+                      {{"passed", summary.passed},
+                       {"failed", summary.failed},
+                       {"seconds", summary.seconds},
+                       {"interrupted", summary.interrupted}});
     json["causes"] = Json::object();
     for (const auto& [name, boards] : summary.causes) json["causes"][name] = boards;
-    if (summary.stopped_by) json["code"] = name_of(summary.stopped_by->code), json["fault"] = describe(*summary.stopped_by);
+    if (summary.stopped_by)
+      json["code"] = name_of(summary.stopped_by->code), json["fault"] = describe(*summary.stopped_by);
     print_json(json);
   }
 
@@ -241,7 +252,8 @@ std::unique_ptr<Screen> make_screen(const Voice& voice, const Clock& clock) {
 
 std::string summary_sentence(const LineSummary& summary) {
   std::string causes;
-  for (const auto& [name, boards] : summary.causes) causes += fmt::format("{}{} {}", causes.empty() ? "" : ", ", name, boards);
+  for (const auto& [name, boards] : summary.causes)
+    causes += fmt::format("{}{} {}", causes.empty() ? "" : ", ", name, boards);
   std::string out = fmt::format("passed {}, failed {}{}, {:.1f} s", summary.passed, summary.failed,
                                 causes.empty() ? "" : " (" + causes + ")", summary.seconds);
   if (summary.stopped_by) out += "; stopped: " + describe(*summary.stopped_by);

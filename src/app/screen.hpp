@@ -1,5 +1,5 @@
-// app/screen.hpp: the line as a person or a program sees it: one live line per slot on a terminal, plain lines elsewhere,
-// a stream of JSON events for programs (docs/formats/events.md).
+// app/screen.hpp: the line as a person or a program sees it: one live line per slot on a terminal, plain lines
+// elsewhere, a stream of JSON events for programs (docs/formats/events.md).
 #pragma once
 
 #include <memory>

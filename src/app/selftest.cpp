@@ -332,7 +332,9 @@ class Selftest {
 
   // ------------------------------------------------------------------------------------------------ the line
 
-  [[nodiscard]] bool has_stub() const { return report_.board && stub_for(stubs_, *report_.board->chip, report_.board->revision); }
+  [[nodiscard]] bool has_stub() const {
+    return report_.board && stub_for(stubs_, *report_.board->chip, report_.board->revision);
+  }
   [[nodiscard]] Bytes old_content(std::uint32_t from, std::uint32_t size) const {
     if (old_.empty()) return Bytes(size, 0xff);
     return {old_.begin() + from, old_.begin() + from + size};

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <toml++/toml.h>
 #include <array>
 #include <cstdlib>
-#include <toml++/toml.h>
 
 #include "base/text.hpp"
 #include "io/file.hpp"
@@ -100,8 +100,9 @@ Result<void> merge_settings(Settings& settings, std::string_view text, std::stri
       (key == "state" ? settings.state : settings.stubs) = *folder;
     } else {
       std::string meant = nearest(key.str(), keys);
-      return fail(wrong(filename, at, fmt::format("\"{}\" is no setting", key.str()),
-                        meant.empty() ? "Settings are port, baud, state, stubs" : fmt::format("Did you mean \"{}\"?", meant)));
+      return fail(
+          wrong(filename, at, fmt::format("\"{}\" is no setting", key.str()),
+                meant.empty() ? "Settings are port, baud, state, stubs" : fmt::format("Did you mean \"{}\"?", meant)));
     }
   }
   return ok();
@@ -122,7 +123,8 @@ Result<Settings> load_settings(const SettingFlags& flags) {
   if (!flags.ports.empty()) settings.ports = flags.ports;
   for (const std::string& port : settings.ports)
     if (trim(port).empty())
-      return fail({Code::usage, Remedy::refuse, "a port's name is empty", {}, {}, "`espmint board list` shows all ports"});
+      return fail(
+          {Code::usage, Remedy::refuse, "a port's name is empty", {}, {}, "`espmint board list` shows all ports"});
   if (flags.baud) {
     TRY(settings.baud, parse_baud(std::to_string(*flags.baud), "--baud"));
   }

@@ -16,8 +16,8 @@ namespace espmint::app {
 struct Settings {
   std::vector<std::string> ports;  // names or globs; empty: known adapters as they appear
   Baud baud{921'600};
-  std::filesystem::path state;     // ledgers, CA
-  std::filesystem::path stubs;     // folder of stub flasher JSON; empty: beside the program
+  std::filesystem::path state;  // ledgers, CA
+  std::filesystem::path stubs;  // folder of stub flasher JSON; empty: beside the program
 };
 
 /// What was said on the command line; wins over everything.

@@ -97,7 +97,10 @@ Exit sim_board(const SimBoardCommand& command) {
   options.count = static_cast<unsigned>(command.count);
   options.chip = command.chip;
   auto size = parse_number(command.flash_size);
-  if (!size) return report({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no flash size", command.flash_size), {}, {}, "Write 4MB"}, command.voice);
+  if (!size)
+    return report(
+        {Code::usage, Remedy::refuse, fmt::format("\"{}\" is no flash size", command.flash_size), {}, {}, "Write 4MB"},
+        command.voice);
   options.flash_size = *size;
   options.preset = command.preset;
   options.seed = command.seed;
@@ -125,10 +128,13 @@ Exit sim_firmware(const SimFirmwareCommand& command) {
   sim::FirmwareOptions options;
   options.folder = command.folder;
   options.chip = command.chip;
-  for (auto [text, target] : {std::pair{&command.app_size, &options.app_bytes}, std::pair{&command.storage_size, &options.storage_bytes}}) {
+  for (auto [text, target] :
+       {std::pair{&command.app_size, &options.app_bytes}, std::pair{&command.storage_size, &options.storage_bytes}}) {
     if (text->empty()) continue;
     auto size = parse_number(*text);
-    if (!size) return report({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no size", *text), {}, {}, "Write 1MB"}, command.voice);
+    if (!size)
+      return report({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no size", *text), {}, {}, "Write 1MB"},
+                    command.voice);
     *target = *size;
   }
   options.app = command.app;

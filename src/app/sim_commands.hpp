@@ -20,9 +20,9 @@ struct SimBoardCommand {
   std::string revision;    // "3.1"; empty: the chip's usual one
   unsigned crystal_mhz = 0;
   bool secure_boot = false, flash_encryption = false, secure_download = false;
-  std::string hmac_key;    // a file of 32 bytes; empty: none is burnt
-  std::string symptom;     // empty: healthy
-  std::string folder;  // where flash files and links lie; empty: a temporary one
+  std::string hmac_key;  // a file of 32 bytes; empty: none is burnt
+  std::string symptom;   // empty: healthy
+  std::string folder;    // where flash files and links lie; empty: a temporary one
   Voice voice;
 };
 /// Runs until interrupted; a line of JSON per board at the start.

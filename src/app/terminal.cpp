@@ -71,13 +71,17 @@ std::optional<Pace::Figures> Pace::at(double now, std::uint64_t done, double eve
 std::string show_progress(const Pace::Figures& figures, int cells) {
   std::string text = fmt::format("{} {:3}%", progress_bar(figures.done, figures.total, cells), figures.percent);
   if (figures.bytes_per_second > 0) text += fmt::format(" {:.0f} KB/s", figures.bytes_per_second / 1024);
-  if (figures.seconds_left && figures.done < figures.total) text += fmt::format(", {:.0f} s left", *figures.seconds_left);
+  if (figures.seconds_left && figures.done < figures.total)
+    text += fmt::format(", {:.0f} s left", *figures.seconds_left);
   return text;
 }
 
 ProgressLine::ProgressLine(std::string title, std::uint64_t total, const Voice& voice, std::string what)
-    : title_(std::move(title)), what_(std::move(what)), json_(voice.json),
-      live_(!voice.json && !voice.quiet && stderr_is_terminal()), pace_(total, now_seconds()) {}
+    : title_(std::move(title)),
+      what_(std::move(what)),
+      json_(voice.json),
+      live_(!voice.json && !voice.quiet && stderr_is_terminal()),
+      pace_(total, now_seconds()) {}
 
 ProgressLine::~ProgressLine() {
   // What it came to is the next line.
@@ -90,7 +94,12 @@ void ProgressLine::show(std::uint64_t done) {
   auto figures = pace_.at(now_seconds(), done, json_ ? for_programs : for_people);
   if (!figures) return;
   if (json_) {
-    print_json({{"v", 1}, {"event", "progress"}, {"what", what_}, {"title", title_}, {"done", figures->done}, {"total", figures->total},
+    print_json({{"v", 1},
+                {"event", "progress"},
+                {"what", what_},
+                {"title", title_},
+                {"done", figures->done},
+                {"total", figures->total},
                 {"bytes_per_second", std::round(figures->bytes_per_second)},
                 {"seconds_left", figures->seconds_left ? Json(std::round(*figures->seconds_left * 10) / 10) : Json{}}});
     return;

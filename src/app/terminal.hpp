@@ -52,8 +52,8 @@ class Pace {
 /// "██████░░░░  40% 320 KB/s, 3 s left"
 std::string show_progress(const Pace::Figures&, int cells);
 
-/// Long work of a single command: one line on stderr that is redrawn where somebody watches, an event `progress` at most
-/// five times a second with --json, nothing in a pipe.
+/// Long work of a single command: one line on stderr that is redrawn where somebody watches, an event `progress` at
+/// most five times a second with --json, nothing in a pipe.
 class ProgressLine {
  public:
   /// `title` for people; `what` for programs: "write", "read", "verify", "erase".

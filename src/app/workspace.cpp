@@ -14,7 +14,8 @@ fs::path ca_folder(const Settings& settings) { return settings.state / "ca"; }
 
 std::string product_key(const std::string& product) {
   std::string folder;
-  for (char c : product) folder += std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.' ? c : '-';
+  for (char c : product)
+    folder += std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.' ? c : '-';
   if (folder.empty() || folder.front() == '.') folder.insert(0, "product");
   return folder;
 }
@@ -38,7 +39,8 @@ Result<LocalCa> open_or_make_ca(const Settings& settings, WallTime now, bool& ma
   if (there) return there;
   TRY(make_folder(settings.state, true));
   // Two first runs at once: the second waits, then finds the first one's, of which it may have seen a half before.
-  TRY(FileLock lock, FileLock::wait_for(settings.state / "ca.lock", holder_note("making the CA"), std::chrono::seconds{20}));
+  TRY(FileLock lock,
+      FileLock::wait_for(settings.state / "ca.lock", holder_note("making the CA"), std::chrono::seconds{20}));
   there = LocalCa::open(ca_folder(settings), now);
   if (there || there.error().code != Code::ca_missing) return there;
   made = true;
@@ -68,7 +70,8 @@ StubLibrary load_stubs(const Settings& settings) {
       if (file.name.empty()) continue;
       auto bytes = read_file(folder / file.name, 1024 * 1024);
       if (!bytes) continue;
-      if (auto stub = parse_stub(*bytes)) library[std::string{file.name}] = std::make_shared<const StubImage>(std::move(*stub));
+      if (auto stub = parse_stub(*bytes))
+        library[std::string{file.name}] = std::make_shared<const StubImage>(std::move(*stub));
     }
   return library;
 }
@@ -95,7 +98,8 @@ Result<std::string> choose_product(const Settings& settings, const std::string& 
   return fail(std::move(fault));
 }
 
-Result<std::unique_ptr<Ledger>> open_ledger_to_read(const Settings& settings, const std::string& product, const Clock& clock) {
+Result<std::unique_ptr<Ledger>> open_ledger_to_read(const Settings& settings, const std::string& product,
+                                                    const Clock& clock) {
   return Ledger::open(product_folder(settings, product), {LedgerOptions::Mode::read, product_key(product), {}}, clock);
 }
 
@@ -111,7 +115,8 @@ bool RealFolder::is_folder(const std::string& path) const {
 std::vector<std::string> RealFolder::list(const std::string& path) const {
   std::vector<std::string> names;
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(base_ / path, ignored)) names.push_back(entry.path().filename().string());
+  for (const auto& entry : fs::directory_iterator(base_ / path, ignored))
+    names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }

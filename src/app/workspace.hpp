@@ -1,4 +1,5 @@
-// app/workspace.hpp: where this program keeps things, and how commands open them: state folder, CA, ledgers, stubs, files.
+// app/workspace.hpp: where this program keeps things, and how commands open them: state folder, CA, ledgers, stubs,
+// files.
 #pragma once
 
 #include <filesystem>

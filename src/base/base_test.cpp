@@ -84,7 +84,8 @@ TEST(Fault, IsDescribedWithOneFullStopBetweenEvidenceAndAdvice) {
   Fault fault{Code::board_silent, Remedy::retry, "the board does not answer"};
   fault.seen = "it printed boot:0x13 (SPI_FAST_FLASH_BOOT).";
   fault.advice = "This port has no reset lines";
-  EXPECT_EQ(describe(fault), "the board does not answer: it printed boot:0x13 (SPI_FAST_FLASH_BOOT). This port has no reset lines");
+  EXPECT_EQ(describe(fault),
+            "the board does not answer: it printed boot:0x13 (SPI_FAST_FLASH_BOOT). This port has no reset lines");
 }
 
 }  // namespace

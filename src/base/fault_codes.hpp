@@ -1,5 +1,5 @@
-// base/fault_codes.hpp: the one table of what can go wrong: a stable name, the exit code of the command that ends by it.
-// A new row only if a person would act differently on it. Its page: docs/faults/<name>.md.
+// base/fault_codes.hpp: the one table of what can go wrong: a stable name, the exit code of the command that ends by
+// it. A new row only if a person would act differently on it. Its page: docs/faults/<name>.md.
 #pragma once
 
 #include <array>
@@ -84,6 +84,16 @@ enum class Code {
   ca_missing,
   ca_invalid,
   certificate_invalid,
+  // the cloud
+  credentials_missing,
+  cloud_unreachable,
+  cloud_denied,
+  cloud_throttled,
+  cloud_refused,
+  cloud_reply_invalid,
+  cloud_backlog,
+  thing_foreign,
+  // the ledger
   ledger_missing,
   ledger_locked,
   ledger_foreign,
@@ -163,6 +173,14 @@ inline constexpr std::array fault_codes{
     CodeSpec{Code::ca_missing, "ca-missing", Exit::configuration},
     CodeSpec{Code::ca_invalid, "ca-invalid", Exit::configuration},
     CodeSpec{Code::certificate_invalid, "certificate-invalid", Exit::board_failed},
+    CodeSpec{Code::credentials_missing, "credentials-missing", Exit::cloud},
+    CodeSpec{Code::cloud_unreachable, "cloud-unreachable", Exit::cloud},
+    CodeSpec{Code::cloud_denied, "cloud-denied", Exit::cloud},
+    CodeSpec{Code::cloud_throttled, "cloud-throttled", Exit::cloud},
+    CodeSpec{Code::cloud_refused, "cloud-refused", Exit::cloud},
+    CodeSpec{Code::cloud_reply_invalid, "cloud-reply-invalid", Exit::cloud},
+    CodeSpec{Code::cloud_backlog, "cloud-backlog", Exit::cloud},
+    CodeSpec{Code::thing_foreign, "thing-foreign", Exit::board_failed},
     CodeSpec{Code::ledger_missing, "ledger-missing", Exit::ledger},
     CodeSpec{Code::ledger_locked, "ledger-locked", Exit::ledger},
     CodeSpec{Code::ledger_foreign, "ledger-foreign", Exit::ledger},

@@ -25,7 +25,8 @@ std::string describe(const Fault& fault) {
   if (!fault.advice.empty()) {
     std::string advice = fault.advice;
     // A sentence of its own, unless it starts with a command or a name in quotes.
-    if (advice.front() >= 'a' && advice.front() <= 'z' && advice.find("://") > advice.find(' ')) advice.front() = static_cast<char>(advice.front() - 32);
+    if (advice.front() >= 'a' && advice.front() <= 'z' && advice.find("://") > advice.find(' '))
+      advice.front() = static_cast<char>(advice.front() - 32);
     out += (out.ends_with('.') ? " " : ". ") + advice;
   }
   // One line, whatever the other side put into it: a forged line feed could look like a verdict of ours.

@@ -25,19 +25,19 @@ enum class Remedy {
 
 /// Where it happened: each layer adds what it alone knows as the fault rises.
 struct Where {
-  std::string slot;   // "/dev/ttyUSB3", "slot 3"
-  std::string board;  // "24d7eb123456"
-  std::string step;   // "flash firmware"
-  std::string input;  // "partitions.csv:4"
+  std::string slot;                     // "/dev/ttyUSB3", "slot 3"
+  std::string board;                    // "24d7eb123456"
+  std::string step;                     // "flash firmware"
+  std::string input;                    // "partitions.csv:4"
   std::optional<std::uint64_t> offset;  // bytes into the flash, image or file
 };
 
 struct Fault {
   Code code;
   Remedy remedy;
-  std::string what;    // "flash differs from image after write"
-  Where where{};       // filled on the way up
-  std::string seen{};  // the evidence: "status 0x07 (INVALID_CRC)"; never a secret
+  std::string what;      // "flash differs from image after write"
+  Where where{};         // filled on the way up
+  std::string seen{};    // the evidence: "status 0x07 (INVALID_CRC)"; never a secret
   std::string advice{};  // to the operator: "reseat the board; twice on one slot: check cable and 3V3"
 };
 
@@ -67,19 +67,19 @@ Result<T> in_input(Result<T> result, std::string_view input) {
 // TRY(call);  TRY(Type name, call);  and the same with co_ for coroutines: on a fault, hand it up.
 #define ESPMINT_CONCAT_(a, b) a##b
 #define ESPMINT_CONCAT(a, b) ESPMINT_CONCAT_(a, b)
-#define ESPMINT_TRY_ONE(leave, result, expression)                       \
-  do {                                                                   \
-    auto result = (expression);                                          \
-    if (!result) leave ::espmint::fail(std::move(result.error()));       \
+#define ESPMINT_TRY_ONE(leave, result, expression)                 \
+  do {                                                             \
+    auto result = (expression);                                    \
+    if (!result) leave ::espmint::fail(std::move(result.error())); \
   } while (false)
-#define ESPMINT_TRY_LET(leave, result, declaration, ...)                 \
-  auto result = (__VA_ARGS__);                                           \
-  if (!result) leave ::espmint::fail(std::move(result.error()));         \
+#define ESPMINT_TRY_LET(leave, result, declaration, ...)         \
+  auto result = (__VA_ARGS__);                                   \
+  if (!result) leave ::espmint::fail(std::move(result.error())); \
   declaration = std::move(*result)
 #define ESPMINT_NTH(_1, _2, _3, _4, _5, _6, _7, _8, name, ...) name
-#define ESPMINT_TRY(leave, ...)                                                                                      \
-  ESPMINT_NTH(__VA_ARGS__, ESPMINT_TRY_LET, ESPMINT_TRY_LET, ESPMINT_TRY_LET, ESPMINT_TRY_LET, ESPMINT_TRY_LET,      \
-              ESPMINT_TRY_LET, ESPMINT_TRY_LET, ESPMINT_TRY_ONE, )                                                   \
+#define ESPMINT_TRY(leave, ...)                                                                                 \
+  ESPMINT_NTH(__VA_ARGS__, ESPMINT_TRY_LET, ESPMINT_TRY_LET, ESPMINT_TRY_LET, ESPMINT_TRY_LET, ESPMINT_TRY_LET, \
+              ESPMINT_TRY_LET, ESPMINT_TRY_LET, ESPMINT_TRY_ONE, )                                              \
   (leave, ESPMINT_CONCAT(espmint_result_, __COUNTER__), __VA_ARGS__)
 #define TRY(...) ESPMINT_TRY(return, __VA_ARGS__)
 #define CO_TRY(...) ESPMINT_TRY(co_return, __VA_ARGS__)

@@ -40,7 +40,8 @@ TEST(Chip, RowsDoNotContradictEachOther) {
     EXPECT_TRUE(!tells_crystal || chip.crystal.mhz[1] != 0)
         << chip.name << " has one crystal, so its ROM cannot be wrong";
     EXPECT_FALSE(chip.stubs[0].name.empty()) << chip.name;
-    EXPECT_EQ(chip.watchdogs.config != 0, chip.console[0].usb_serial_jtag != 0) << chip.name << ": they outlive that reset only";
+    EXPECT_EQ(chip.watchdogs.config != 0, chip.console[0].usb_serial_jtag != 0)
+        << chip.name << ": they outlive that reset only";
   }
 }
 

@@ -11,7 +11,12 @@ namespace {
 constexpr WallTime now{std::chrono::seconds{1'790'000'000}};
 
 Task<> enrol_into(Cloud& cloud, std::string id, Bytes csr, Bytes serial, std::optional<Result<Certificate>>& answer) {
-  answer.emplace(co_await cloud.enrol(std::move(id), std::move(csr), std::move(serial)));
+  IssueRequest request{std::move(id), std::move(csr), std::move(serial)};
+  auto issued = co_await cloud.issue(std::move(request));
+  if (issued)
+    answer.emplace(std::move(issued->certificate));
+  else
+    answer.emplace(fail(std::move(issued.error())));
 }
 
 Result<Certificate> enrol(Cloud& cloud, const std::string& id, const Bytes& csr) {
@@ -21,8 +26,9 @@ Result<Certificate> enrol(Cloud& cloud, const std::string& id, const Bytes& csr)
   return std::move(*answer);
 }
 
-Task<> activate_into(Cloud& cloud, Sha256 certificate, std::optional<Result<void>>& answer) {
-  answer.emplace(co_await cloud.activate("24d7eb123456", certificate));
+Task<> activate_into(Cloud& cloud, Sha256 certificate, std::optional<Result<std::string>>& answer) {
+  CloudSubject subject{"24d7eb123456", certificate, {}, {}};
+  answer.emplace(co_await cloud.perform(std::string{act::activate}, std::move(subject)));
 }
 
 /// Remembers what it signed; answers with the certificate of the request before, as a stand-in for AWS does.
@@ -76,7 +82,7 @@ TEST(LocalCloud, ActivatesAsOftenAsItIsAsked) {
   LocalCloud cloud{world.ca};
   VirtualLoop loop;
   for (int time = 0; time < 2; ++time) {
-    std::optional<Result<void>> answer;
+    std::optional<Result<std::string>> answer;
     loop.run(activate_into(cloud, Sha256{}, answer));
     EXPECT_TRUE(answer->has_value());
   }

@@ -36,14 +36,15 @@ Result<void> check_answer(const Certificate& answer, const CertificateRequest& r
   return ok();
 }
 
-Task<Result<Certificate>> LocalCloud::enrol(std::string device_id, Bytes csr_der, Bytes serial) {
-  auto certificate = sign_for(signer_, device_id, csr_der, serial);
-  if (!certificate) certificate.error().where.board = device_id;
-  co_return certificate;
+Task<Result<Issued>> LocalCloud::issue(IssueRequest request) {
+  auto certificate = sign_for(signer_, request.device_id, request.csr_der, request.serial);
+  if (!certificate) {
+    certificate.error().where.board = request.device_id;
+    co_return fail(std::move(certificate.error()));
+  }
+  co_return Issued{std::move(*certificate), {}, {}};
 }
 
-Task<Result<void>> LocalCloud::activate(std::string, Sha256) { co_return ok(); }
-
-Task<Result<void>> LocalCloud::revoke(std::string, Sha256) { co_return ok(); }
+Task<Result<std::string>> LocalCloud::perform(std::string, CloudSubject) { co_return std::string{}; }
 
 }  // namespace espmint

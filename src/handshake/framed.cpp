@@ -274,7 +274,8 @@ Task<Result<FramedAnswer>> give_key(Port& port, Clock& clock, const Mac& mac, co
     CO_TRY(FramedAnswer there, co_await challenge_board(port, clock, mac, nonce, deadline));
     if (there.kind != AnswerKind::good) co_return there;
     const Instant sent_once = std::min(deadline, clock.now() + ask_again_every);
-    CO_TRY(FramedAnswer stored, co_await ask_digest(port, clock, FrameType::key, FrameType::stored, question, expected, sent_once));
+    CO_TRY(FramedAnswer stored,
+           co_await ask_digest(port, clock, FrameType::key, FrameType::stored, question, expected, sent_once));
     const bool may_be_old = stored.kind == AnswerKind::differs && ++wrong < 2;
     const bool unheard = stored.kind == AnswerKind::silent || may_be_old;
     if (!unheard || clock.now() >= deadline) co_return stored;

@@ -9,6 +9,10 @@ using OwnedBits = Owned<ASN1_BIT_STRING, ASN1_BIT_STRING_free>;
 using OwnedOctets = Owned<ASN1_OCTET_STRING, ASN1_OCTET_STRING_free>;
 using OwnedConstraints = Owned<BASIC_CONSTRAINTS, BASIC_CONSTRAINTS_free>;
 using OwnedUses = Owned<EXTENDED_KEY_USAGE, EXTENDED_KEY_USAGE_free>;
+using OwnedNames = Owned<GENERAL_NAMES, GENERAL_NAMES_free>;
+using OwnedOneName = Owned<GENERAL_NAME, GENERAL_NAME_free>;
+using OwnedPoints = Owned<CRL_DIST_POINTS, CRL_DIST_POINTS_free>;
+using OwnedOnePoint = Owned<DIST_POINT, DIST_POINT_free>;
 using OwnedAuthority = Owned<AUTHORITY_KEYID, AUTHORITY_KEYID_free>;
 
 // Bits of keyUsage. Source: RFC 5280, 4.2.1.3.
@@ -39,11 +43,42 @@ bool add_usage(X509* certificate, std::initializer_list<int> uses) {
   return add(certificate, NID_key_usage, bits.get(), critical);
 }
 
-bool add_client_auth(X509* certificate) {
+/// One of NID_client_auth and NID_server_auth: a board's certificate never passes for a broker's, nor the other way.
+bool add_purpose(X509* certificate, int purpose) {
   OwnedUses uses{EXTENDED_KEY_USAGE_new()};
   // OBJ_nid2obj hands out a row of a static table: pushing it gives nothing away that needs freeing.
-  if (!uses || sk_ASN1_OBJECT_push(uses.get(), OBJ_nid2obj(NID_client_auth)) <= 0) return false;
+  if (!uses || sk_ASN1_OBJECT_push(uses.get(), OBJ_nid2obj(purpose)) <= 0) return false;
   return add(certificate, NID_ext_key_usage, uses.get(), not_critical);
+}
+
+/// What a client compares with the host that it meant: the name, or the address. Source: RFC 6125, 6.4; RFC
+/// 5280, 4.2.1.6.
+bool add_host(X509* certificate, const std::string& host) {
+  OwnedNames names{GENERAL_NAMES_new()};
+  OwnedOneName name{GENERAL_NAME_new()};
+  if (!names || !name) return false;
+  if (ASN1_OCTET_STRING* address = a2i_IPADDRESS(host.c_str()); address != nullptr) {
+    GENERAL_NAME_set0_value(name.get(), GEN_IPADD, address);
+  } else {
+    ASN1_IA5STRING* text = ASN1_IA5STRING_new();
+    if (text == nullptr) return false;
+    GENERAL_NAME_set0_value(name.get(), GEN_DNS, text);
+    if (ASN1_STRING_set(text, host.data(), static_cast<int>(host.size())) != 1) return false;
+  }
+  if (sk_GENERAL_NAME_push(names.get(), name.get()) <= 0) return false;
+  (void)name.release();
+  return add(certificate, NID_subject_alt_name, names.get(), not_critical);
+}
+
+bool add_crl_place(X509* certificate, const std::string& url) {
+  if (url.empty()) return true;
+  OwnedPoints points{CRL_DIST_POINTS_new()};
+  OwnedOnePoint point{DIST_POINT_new()};
+  if (!points || !point) return false;
+  point->distpoint = point_at(url).release();
+  if (point->distpoint == nullptr || sk_DIST_POINT_push(points.get(), point.get()) <= 0) return false;
+  (void)point.release();
+  return add(certificate, NID_crl_distribution_points, points.get(), not_critical);
 }
 
 /// The first 160 bits of the key's SHA-256. Source: RFC 7093, 2, method 1.
@@ -83,7 +118,10 @@ bool add_extensions(X509* certificate, const CertificateText& text) {
   bool usage = EVP_PKEY_is_a(text.public_key, "RSA") == 1
                    ? add_usage(certificate, {digital_signature, key_encipherment})
                    : add_usage(certificate, {digital_signature});
-  return usage && add_client_auth(certificate) && add_key_ids(certificate, text.issuer);
+  bool is_server = !text.server.empty();
+  return usage && add_purpose(certificate, is_server ? NID_server_auth : NID_client_auth) &&
+         (!is_server || add_host(certificate, text.server)) && add_key_ids(certificate, text.issuer) &&
+         add_crl_place(certificate, text.crl_url);
 }
 
 }  // namespace

@@ -64,6 +64,39 @@ OwnedTime to_asn1(WallTime moment) {
   return OwnedTime{ASN1_TIME_set(nullptr, static_cast<time_t>(moment.time_since_epoch().count()))};
 }
 
+std::optional<WallTime> from_asn1(const ASN1_TIME* moment) {
+  std::tm parts{};
+  // Unlike the comparing calls, ASN1_TIME_to_tm takes null for "now".
+  if (moment == nullptr || ASN1_TIME_to_tm(moment, &parts) != 1) return std::nullopt;
+  std::chrono::year_month_day day{std::chrono::year{parts.tm_year + 1900},
+                                  std::chrono::month{static_cast<unsigned>(parts.tm_mon + 1)},
+                                  std::chrono::day{static_cast<unsigned>(parts.tm_mday)}};
+  if (!day.ok()) return std::nullopt;
+  return std::chrono::sys_days{day} + std::chrono::hours{parts.tm_hour} + std::chrono::minutes{parts.tm_min} +
+         std::chrono::seconds{parts.tm_sec};
+}
+
+std::string hex_of(const ASN1_INTEGER* serial) {
+  ByteView octets{ASN1_STRING_get0_data(serial), static_cast<std::size_t>(ASN1_STRING_length(serial))};
+  std::string sign = ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER ? "-" : "";
+  return sign + to_hex(octets);
+}
+
+OwnedPointName point_at(const std::string& url) {
+  OwnedPointName point{DIST_POINT_NAME_new()};
+  Owned<GENERAL_NAME, GENERAL_NAME_free> name{GENERAL_NAME_new()};
+  Owned<ASN1_IA5STRING, ASN1_IA5STRING_free> uri{ASN1_IA5STRING_new()};
+  GENERAL_NAMES* names = GENERAL_NAMES_new();
+  if (!point || names == nullptr) return nullptr;
+  point->type = 0;  // fullName
+  point->name.fullname = names;
+  if (!name || !uri || ASN1_STRING_set(uri.get(), url.data(), static_cast<int>(url.size())) != 1) return nullptr;
+  GENERAL_NAME_set0_value(name.get(), GEN_URI, uri.release());
+  if (sk_GENERAL_NAME_push(names, name.get()) <= 0) return nullptr;
+  (void)name.release();
+  return point;
+}
+
 bool is_board_key(EVP_PKEY* key, ByteView der) {
   if (EVP_PKEY_is_a(key, "EC") == 1)
     return der.size() == p256_prefix.size() + 64 && std::equal(p256_prefix.begin(), p256_prefix.end(), der.begin());
@@ -96,24 +129,6 @@ Fault certificate_fault(std::string what, std::string seen = {}) {
   return fault;
 }
 
-std::optional<WallTime> from_asn1(const ASN1_TIME* moment) {
-  std::tm parts{};
-  // Unlike the comparing calls, ASN1_TIME_to_tm takes null for "now".
-  if (moment == nullptr || ASN1_TIME_to_tm(moment, &parts) != 1) return std::nullopt;
-  std::chrono::year_month_day day{std::chrono::year{parts.tm_year + 1900},
-                                  std::chrono::month{static_cast<unsigned>(parts.tm_mon + 1)},
-                                  std::chrono::day{static_cast<unsigned>(parts.tm_mday)}};
-  if (!day.ok()) return std::nullopt;
-  return std::chrono::sys_days{day} + std::chrono::hours{parts.tm_hour} + std::chrono::minutes{parts.tm_min} +
-         std::chrono::seconds{parts.tm_sec};
-}
-
-std::string hex_of(const ASN1_INTEGER* serial) {
-  ByteView octets{ASN1_STRING_get0_data(serial), static_cast<std::size_t>(ASN1_STRING_length(serial))};
-  std::string sign = ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER ? "-" : "";
-  return sign + to_hex(octets);
-}
-
 std::string pem_of(X509* certificate) {
   OwnedBio bio{BIO_new(BIO_s_mem())};
   if (!bio || PEM_write_bio_X509(bio.get(), certificate) != 1) return {};
@@ -122,28 +137,29 @@ std::string pem_of(X509* certificate) {
   return {text, static_cast<std::size_t>(std::max(size, 0L))};
 }
 
-/// The one certificate of a PEM text. Its name and header are judged here, so that no "TRUSTED CERTIFICATE" with more
-/// than a certificate in it, and no encrypted block, passes as one.
-Result<Bytes> der_in_pem(ByteView text) {
+/// The one block of a PEM text. Its name and header are judged here, so that no "TRUSTED CERTIFICATE" with more than a
+/// certificate in it, and no encrypted block, passes as one. `what`: "certificate".
+Result<Bytes> der_in_pem(ByteView text, std::string_view what, std::initializer_list<std::string_view> labels) {
   OwnedBio bio{BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))};
   char *name = nullptr, *header = nullptr;
   unsigned char* data = nullptr;
   long size = 0;
   if (!bio || PEM_read_bio(bio.get(), &name, &header, &data, &size) != 1)
-    return fail(certificate_fault("the PEM of the certificate is damaged"));
+    return fail(certificate_fault("the PEM of the " + std::string{what} + " is damaged"));
   std::string label{name};
   bool has_header = *header != '\0';
   Bytes der{data, data + size};
   OPENSSL_free(name);
   OPENSSL_free(header);
   OPENSSL_free(data);
-  if (label != PEM_STRING_X509 || has_header)
-    return fail(
-        certificate_fault("a certificate is expected", "PEM of \"" + escape_controls(label.substr(0, 40)) + "\""));
+  if (std::find(labels.begin(), labels.end(), label) == labels.end() || has_header)
+    return fail(certificate_fault("a " + std::string{what} + " is expected",
+                                  "PEM of \"" + escape_controls(label.substr(0, 40)) + "\""));
   char* rest = nullptr;
   long rest_size = BIO_get_mem_data(bio.get(), &rest);
   if (std::string_view{rest, static_cast<std::size_t>(rest_size)}.find("-----BEGIN") != std::string_view::npos)
-    return fail(certificate_fault("one certificate is expected", "the file holds more than one PEM block"));
+    return fail(
+        certificate_fault("one " + std::string{what} + " is expected", "the file holds more than one PEM block"));
   return der;
 }
 
@@ -153,7 +169,7 @@ Result<OwnedCertificate> read_certificate(ByteView bytes) {
   Bytes unwrapped;
   // DER begins with the tag of a SEQUENCE, which no PEM text does.
   if (bytes[0] != 0x30) {
-    TRY(unwrapped, der_in_pem(bytes));
+    TRY(unwrapped, der_in_pem(bytes, "certificate", {PEM_STRING_X509}));
     bytes = unwrapped;
   }
   OwnedCertificate certificate = certificate_from_der(bytes);
@@ -212,8 +228,14 @@ Result<Bytes> build_csr(const PrivateKey& key, std::string_view common_name) {
   return der_of(request.get(), i2d_X509_REQ);
 }
 
-Result<CertificateRequest> parse_csr(ByteView der) {
+Result<CertificateRequest> parse_csr(ByteView pem_or_der) {
   ErrorsEndHere errors;
+  ByteView der = pem_or_der;
+  Bytes unwrapped;
+  if (der.size() > 0 && der.size() <= longest_certificate && der[0] != 0x30) {
+    TRY(unwrapped, der_in_pem(der, "certificate request", {PEM_STRING_X509_REQ, PEM_STRING_X509_REQ_OLD}));
+    der = unwrapped;
+  }
   const unsigned char* at = der.data();
   OwnedRequest request;
   if (!der.empty() && der.size() <= longest_request)

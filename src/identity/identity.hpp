@@ -51,9 +51,10 @@ struct CertificateRequest {
   std::string common_name;
   Bytes public_key_der;  // SubjectPublicKeyInfo
 };
-/// Any bytes; its own signature is checked, so whoever made it held the key. Fault certificate_invalid: also for a key
-/// that boards do not have (P-256 or RSA of 2048 to 4096 bits) and for a subject that is more than one CN.
-Result<CertificateRequest> parse_csr(ByteView der);
+/// PEM (exactly one) or DER, any bytes; its own signature is checked, so whoever made it held the key. Fault
+/// certificate_invalid: also for a key that boards do not have (P-256 or RSA of 2048 to 4096 bits) and for a subject
+/// that is more than one CN.
+Result<CertificateRequest> parse_csr(ByteView pem_or_der);
 
 struct Certificate {
   Bytes der;

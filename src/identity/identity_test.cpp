@@ -36,7 +36,8 @@ TEST(Key, ComesBackFromItsPemWithTheSamePublicHalf) {
     auto pem = key->pem();
     ASSERT_TRUE(pem);
     std::string_view text = as_text(pem->reveal());
-    EXPECT_TRUE(text.starts_with(kind == KeyKind::ec_p256 ? "-----BEGIN EC PRIVATE KEY-----" : "-----BEGIN RSA PRIVATE KEY-----"))
+    EXPECT_TRUE(text.starts_with(kind == KeyKind::ec_p256 ? "-----BEGIN EC PRIVATE KEY-----"
+                                                          : "-----BEGIN RSA PRIVATE KEY-----"))
         << "what mbedTLS of old firmware reads";
     auto again = PrivateKey::from_pem(*pem);
     ASSERT_TRUE(again);
@@ -54,11 +55,12 @@ TEST(Ca, IsMadeOnceAndFoundAgain) {
   Folder folder;
   auto made = LocalCa::init(folder.path / "ca", "Test CA", now);
   ASSERT_TRUE(made);
-  EXPECT_FALSE(LocalCa::init(folder.path / "ca", "Test CA", now)) << "a second one would orphan every device of the first";
+  EXPECT_FALSE(LocalCa::init(folder.path / "ca", "Test CA", now))
+      << "a second one would orphan every device of the first";
   auto found = LocalCa::open(folder.path / "ca", now);
   ASSERT_TRUE(found) << describe(found.error());
   EXPECT_EQ(found->root().sha256, made->root().sha256);
-  struct stat info{};
+  struct stat info {};
   ASSERT_EQ(stat((folder.path / "ca/ca.key.pem").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
 }
@@ -75,14 +77,16 @@ TEST(Ca, RefusesWhatCannotBeTrusted) {
   fs::permissions(folder.path / "a/ca.key.pem", fs::perms{0600});
   EXPECT_FALSE(LocalCa::open(folder.path / "a", now + std::chrono::days{40 * 365})) << "expired";
   fs::copy_file(folder.path / "b/ca.cert.pem", folder.path / "a/ca.cert.pem", fs::copy_options::overwrite_existing);
-  EXPECT_EQ(LocalCa::open(folder.path / "a", now).error().code, Code::ca_invalid) << "the halves do not belong together";
+  EXPECT_EQ(LocalCa::open(folder.path / "a", now).error().code, Code::ca_invalid)
+      << "the halves do not belong together";
   fs::remove(folder.path / "a/ca.cert.pem");
   EXPECT_EQ(LocalCa::open(folder.path / "a", now).error().code, Code::ca_invalid) << "half of it is gone";
 }
 
 TEST(Certificate, BindsTheKeyToTheDeviceUnderTheCa) {
   Folder folder;
-  LocalCa ca = *LocalCa::init(folder.path / "ca", "Test CA", now), other = *LocalCa::init(folder.path / "other", "Test CA", now);
+  LocalCa ca = *LocalCa::init(folder.path / "ca", "Test CA", now),
+          other = *LocalCa::init(folder.path / "other", "Test CA", now);
   for (KeyKind kind : {KeyKind::ec_p256, KeyKind::rsa_2048}) {
     Certificate leaf = issue(ca, kind, "24d7eb123456");
     EXPECT_EQ(leaf.common_name, "24d7eb123456");
@@ -101,8 +105,9 @@ TEST(Certificate, ChainsToTheCaForOpensslToo) {
   LocalCa ca = *LocalCa::init(folder.path / "ca", "Test CA", WallTime{std::chrono::seconds{std::time(nullptr)}});
   Certificate leaf = issue(ca, KeyKind::ec_p256, "24d7eb123456");
   ASSERT_TRUE(write_file(folder.path / "leaf.pem", as_bytes(leaf.pem)));
-  std::string verify = "openssl verify -x509_strict -purpose sslclient -CAfile " + (folder.path / "ca/ca.cert.pem").string() + " " +
-                       (folder.path / "leaf.pem").string() + " >/dev/null";
+  std::string verify = "openssl verify -x509_strict -purpose sslclient -CAfile " +
+                       (folder.path / "ca/ca.cert.pem").string() + " " + (folder.path / "leaf.pem").string() +
+                       " >/dev/null";
   EXPECT_EQ(std::system(verify.c_str()), 0);
 }
 
@@ -125,8 +130,10 @@ TEST(Certificate, ParserTakesAnyBytes) {
   Folder folder;
   LocalCa ca = *LocalCa::init(folder.path / "ca", "Test CA", now);
   Certificate leaf = issue(ca, KeyKind::ec_p256, "x");
-  for (std::size_t size = 0; size < leaf.der.size(); ++size) EXPECT_FALSE(parse_certificate(ByteView{leaf.der}.first(size)));
-  for (std::size_t size = 0; size + 30 < leaf.pem.size(); ++size) EXPECT_FALSE(parse_certificate(as_bytes(leaf.pem).first(size)));
+  for (std::size_t size = 0; size < leaf.der.size(); ++size)
+    EXPECT_FALSE(parse_certificate(ByteView{leaf.der}.first(size)));
+  for (std::size_t size = 0; size + 30 < leaf.pem.size(); ++size)
+    EXPECT_FALSE(parse_certificate(as_bytes(leaf.pem).first(size)));
   EXPECT_FALSE(parse_certificate(as_bytes("no certificate")));
 }
 

@@ -15,7 +15,7 @@ namespace {
 using namespace detail;
 namespace fs = std::filesystem;
 
-constexpr std::string_view key_name = "ca.key.pem", certificate_name = "ca.cert.pem";
+constexpr std::string_view key_name = "ca.key.pem", certificate_name = "ca.cert.pem", crl_url_name = "crl-url.txt";
 constexpr ByteCount longest_file = 64_KiB;
 
 Fault ca_fault(Code code, std::string what, const fs::path& where, std::string seen, std::string advice) {
@@ -75,6 +75,18 @@ Result<PrivateKey> read_key(const fs::path& path) {
                        "restore it from your backup"));
 }
 
+/// Where the CA's revocation list can be fetched; empty where nobody said.
+Result<std::string> read_crl_url(const fs::path& path) {
+  TRY(bool is_said, is_there(path));
+  if (!is_said) return std::string{};
+  TRY(Bytes bytes, read_part(path));
+  std::string url{trim(as_text(bytes))};
+  if (is_crl_url(url)) return url;
+  return fail(ca_fault(Code::ca_invalid, "this is no place for a revocation list", path,
+                       "\"" + escape_controls(url.substr(0, 80)) + "\"",
+                       "write one line such as http://pki.example.com/ca.crl, or remove the file"));
+}
+
 /// By a signature and not by comparing the public halves: a key file carries its public half as text beside the secret.
 bool belong_together(const PrivateKey& key, EVP_PKEY* certified) {
   constexpr std::string_view words = "espmint: is this the key of that certificate?";
@@ -124,7 +136,8 @@ Result<LocalCa> LocalCa::init(const fs::path& folder, std::string_view name, Wal
   }
   TRY(Bytes serial, mint_serial());
   TRY(OwnedCertificate root,
-      build_certificate({serial, subject.get(), key->get(), nullptr, not_before.get(), not_after.get()}, key->get()));
+      build_certificate({serial, subject.get(), key->get(), nullptr, not_before.get(), not_after.get(), {}, {}},
+                        key->get()));
   TRY(Certificate certificate, parse_certificate(der_of(root.get(), i2d_X509)));
   TRY(create_file(certificate_file, as_bytes(certificate.pem)));
   return open(folder, now);
@@ -162,10 +175,24 @@ Result<LocalCa> LocalCa::open(const fs::path& folder, WallTime now) {
     return fail(ca_fault(Code::ca_invalid, "the CA has expired", certificate_file,
                          "it was valid until " + to_string(root->not_after) + ", now is " + to_string(now),
                          "if the clock is right, make a new CA in another folder (--state)"));
-  return LocalCa{std::move(key), std::move(*root), std::move(issuer)};
+  TRY(std::string crl_url, read_crl_url(folder / crl_url_name));
+  return LocalCa{std::move(key), std::move(*root), std::move(issuer), std::move(crl_url)};
 }
 
 Result<Certificate> LocalCa::sign(const CertificateRequest& request, ByteView serial) {
+  return sign_as(request, serial, {});
+}
+
+Result<Certificate> LocalCa::sign_server(const CertificateRequest& request, ByteView serial) {
+  return sign_as(request, serial, request.common_name);
+}
+
+Result<Crl> LocalCa::sign_crl(const CrlText& text) const {
+  ErrorsEndHere errors;
+  return build_crl(text, issuer_.get(), key_.get());
+}
+
+Result<Certificate> LocalCa::sign_as(const CertificateRequest& request, ByteView serial, const std::string& server) {
   ErrorsEndHere errors;
   if (serial.size() != 20 || serial[0] == 0 || serial[0] >= 0x80) {
     Fault fault{Code::certificate_invalid, Remedy::refuse, "a serial has 20 octets and is positive"};
@@ -180,9 +207,10 @@ Result<Certificate> LocalCa::sign(const CertificateRequest& request, ByteView se
     fault.seen = escape_controls(request.common_name.substr(0, 80));
     return fail(std::move(fault));
   }
-  TRY(OwnedCertificate leaf, build_certificate({serial, subject.get(), public_key.get(), issuer_.get(),
-                                                X509_get0_notBefore(issuer_.get()), X509_get0_notAfter(issuer_.get())},
-                                               key_.get()));
+  TRY(OwnedCertificate leaf,
+      build_certificate({serial, subject.get(), public_key.get(), issuer_.get(), X509_get0_notBefore(issuer_.get()),
+                         X509_get0_notAfter(issuer_.get()), crl_url_, server},
+                        key_.get()));
   return parse_certificate(der_of(leaf.get(), i2d_X509));
 }
 

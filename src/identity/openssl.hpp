@@ -13,6 +13,7 @@
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
+#include "identity/crl.hpp"
 #include "io/clock.hpp"
 
 namespace espmint::detail {
@@ -33,6 +34,7 @@ using OwnedCertificate = Owned<X509, X509_free>;
 using OwnedRequest = Owned<X509_REQ, X509_REQ_free>;
 using OwnedName = Owned<X509_NAME, X509_NAME_free>;
 using OwnedTime = Owned<ASN1_TIME, ASN1_TIME_free>;
+using OwnedPointName = Owned<DIST_POINT_NAME, DIST_POINT_NAME_free>;
 
 /// OpenSSL's error queue is per thread and outlives a call: what fails here must not speak up in somebody's TLS later.
 struct ErrorsEndHere {
@@ -65,6 +67,12 @@ OwnedName name_of_one(std::string_view common_name);
 std::string common_name_in(const X509_NAME*);
 
 OwnedTime to_asn1(WallTime);
+/// Nothing for null and for what is no date.
+std::optional<WallTime> from_asn1(const ASN1_TIME*);
+/// A serial, as Certificate has it.
+std::string hex_of(const ASN1_INTEGER*);
+/// A place from which a CRL is fetched; null when OpenSSL has no memory for it.
+OwnedPointName point_at(const std::string& url);
 
 /// Whether the key is one that boards have: P-256 on the named curve, or RSA of 2048 to 4096 bits.
 bool is_board_key(EVP_PKEY*, ByteView public_key_der);
@@ -80,7 +88,13 @@ struct CertificateText {
   X509* issuer = nullptr;  // null: signs itself, a root
   const ASN1_TIME* not_before = nullptr;
   const ASN1_TIME* not_after = nullptr;
+  std::string crl_url;  // where it is said whether this certificate still counts; empty: nowhere
+  /// The host name or address of a broker: a server's certificate, and no board's. Empty: a board's.
+  std::string server;
 };
 Result<OwnedCertificate> build_certificate(const CertificateText&, EVP_PKEY* signing_key);
+
+/// Faults: certificate_invalid (a serial that is none), key_failed.
+Result<Crl> build_crl(const CrlText&, X509* issuer, EVP_PKEY* signing_key);
 
 }  // namespace espmint::detail

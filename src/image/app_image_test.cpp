@@ -196,7 +196,8 @@ TEST(AppImage, GetsModeAndFrequencyWithAValidDigest) {
   Bytes bytes = make_image();
   auto frequency = flash_frequency_of("40m", parse_app_image(bytes)->chip_id);
   ASSERT_TRUE(frequency);
-  Result<Bytes> patched = with_flash_header(bytes, {.mode = flash_mode_of("dout"), .frequency_code = frequency, .size = {}});
+  Result<Bytes> patched =
+      with_flash_header(bytes, {.mode = flash_mode_of("dout"), .frequency_code = frequency, .size = {}});
   ASSERT_TRUE(patched);
   AppImage image = parse_app_image(*patched).value();
   EXPECT_TRUE(image.intact());

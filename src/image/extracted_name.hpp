@@ -15,9 +15,8 @@ namespace espmint {
 /// bytes, parts of at most 255 bytes.
 std::optional<std::string> refusal_of_name(std::string_view path);
 
-/// All of them, and no name that is another's folder ("a" beside "a/b", which flat file systems allow). A path that ends
-/// in '/' is a folder.
-/// Fault (refuse, image_invalid) names the first that must not be.
+/// All of them, and no name that is another's folder ("a" beside "a/b", which flat file systems allow). A path that
+/// ends in '/' is a folder. Fault (refuse, image_invalid) names the first that must not be.
 Result<void> check_extracted_names(std::span<const std::string> paths);
 
 }  // namespace espmint

@@ -327,12 +327,13 @@ Result<void> check_partition(const Partition& p, const PartitionTableOptions& op
   std::uint32_t alignment = offset_alignment(p.type);
   if (p.range.at.bytes % alignment != 0)
     return fail(bad_table(fmt::format("{} is not aligned", quoted(p)), fmt::format("offset {:#x}", p.range.at.bytes),
-                        fmt::format("it must begin at a multiple of {:#x}", alignment)));
+                          fmt::format("it must begin at a multiple of {:#x}", alignment)));
   // Secure boot v1 keeps its signature at the end of a 64 KiB page; else an erase sector is the unit.
   std::uint32_t unit = options.secure == SecureBoot::v1 ? 0x1'0000 : 0x1000;
   if (p.is_app() && p.range.size % unit != 0)
     return fail(bad_table(fmt::format("{} has a size an app cannot have", quoted(p)),
-                        fmt::format("size {:#x}", p.range.size), fmt::format("it must be a multiple of {:#x}", unit)));
+                          fmt::format("size {:#x}", p.range.size),
+                          fmt::format("it must be a multiple of {:#x}", unit)));
   if (p.read_only && (p.is_data(data_subtype_ota) || p.is_data(subtype_coredump)))
     return fail(
         bad_table(fmt::format("{} cannot be readonly", quoted(p)), "the firmware writes OTA data and core dumps"));
@@ -342,8 +343,8 @@ Result<void> check_partition(const Partition& p, const PartitionTableOptions& op
 Result<void> check_flash_size(const PartitionTable& table, const PartitionTableOptions& options) {
   if (options.flash_size && table.end() > *options.flash_size)
     return fail(bad_table(fmt::format("the partition table ends at {}, the flash is {}", show_bytes(table.end()),
-                                    show_bytes(*options.flash_size)),
-                        {}, "choose a smaller table, or set the flash size that the board has"));
+                                      show_bytes(*options.flash_size)),
+                          {}, "choose a smaller table, or set the flash size that the board has"));
   return ok();
 }
 
@@ -418,8 +419,8 @@ Result<PartitionTable> parse_partition_table(ByteView binary, const PartitionTab
       if (std::equal(expected.begin(), expected.end(), entry.begin() + 16)) continue;
       return fail(
           bad_table("the partition table is damaged",
-                  fmt::format("its MD5 is {}, its entries have {}", to_hex(entry.subspan(16)), to_hex(expected)),
-                  "build or read it again"));
+                    fmt::format("its MD5 is {}, its entries have {}", to_hex(entry.subspan(16)), to_hex(expected)),
+                    "build or read it again"));
     }
     append(digested, entry);
     TRY(Partition partition, parse_entry(entry, at));
@@ -443,7 +444,7 @@ Result<Bytes> build_partition_table(const PartitionTable& table, const Partition
   // At least one erased entry must remain: it is the end.
   if (out.size() >= table_bytes)
     return fail(bad_table(fmt::format("{} partitions are too many", table.partitions.size()), {},
-                        options.md5 ? "94 fit beside the MD5" : "95 fit"));
+                          options.md5 ? "94 fit beside the MD5" : "95 fit"));
   out.resize(table_bytes, 0xff);
   return out;
 }
@@ -469,8 +470,8 @@ Result<void> check_partition_table(const PartitionTable& table, const PartitionT
                     partition->subtype == subtype_primary;
     if (partition->range.at.bytes < first_free && !in_front)
       return fail(bad_table(fmt::format("{} overlaps the partition table", quoted(*partition)),
-                          fmt::format("it begins at {:#x}", partition->range.at.bytes),
-                          fmt::format("{:#x} is the first free offset", first_free)));
+                            fmt::format("it begins at {:#x}", partition->range.at.bytes),
+                            fmt::format("{:#x} is the first free offset", first_free)));
     if (before != nullptr && partition->range.at.bytes < before->range.end())
       return fail(bad_table(
           fmt::format("{} overlaps '{}'", quoted(*partition), before->name),
@@ -487,7 +488,7 @@ Result<void> check_partition_table(const PartitionTable& table, const PartitionT
   }
   if (otadata != nullptr && otadata->range.size != otadata_size)
     return fail(bad_table(fmt::format("{} holds OTA data and must be 0x2000 bytes", quoted(*otadata)),
-                        fmt::format("size {:#x}", otadata->range.size)));
+                          fmt::format("size {:#x}", otadata->range.size)));
   return check_flash_size(table, options);
 }
 

@@ -24,8 +24,8 @@ struct Partition {
   [[nodiscard]] bool is_app() const { return type == 0x00; }
   [[nodiscard]] bool is_data(std::uint8_t data_subtype) const { return type == 0x01 && subtype == data_subtype; }
 };
-inline constexpr std::uint8_t data_subtype_ota = 0x00, data_subtype_nvs = 0x02, data_subtype_nvs_keys = 0x04, data_subtype_fat = 0x81,
-                              data_subtype_spiffs = 0x82, data_subtype_littlefs = 0x83;
+inline constexpr std::uint8_t data_subtype_ota = 0x00, data_subtype_nvs = 0x02, data_subtype_nvs_keys = 0x04,
+                              data_subtype_fat = 0x81, data_subtype_spiffs = 0x82, data_subtype_littlefs = 0x83;
 
 struct PartitionTable {
   std::vector<Partition> partitions;

@@ -13,7 +13,8 @@ using Instant = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
 /// The machine's clock, for what waits on the kernel and never runs in virtual time.
 inline Instant steady_now() { return std::chrono::steady_clock::now(); }
-/// A moment in UTC; for records and certificates only, no decision compares two of them (DESIGN §5 names the exception).
+/// A moment in UTC; for records and certificates only, no decision compares two of them (DESIGN §5 names the
+/// exception).
 using WallTime = std::chrono::sys_seconds;
 
 class Clock {

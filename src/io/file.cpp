@@ -123,10 +123,11 @@ Result<TempFile> write_temp(const fs::path& target, std::span<const ByteView> pi
     while (!piece.empty()) {
       const ByteView part = piece.first(std::min(piece.size(), early_part_bytes));
       TRY(write_all(temp.fd(), part, target));
-      // The disk begins while the rest is still copied; only a hint, what fails is told by the fsync below. 84 MB on ext4:
-      // 73 ms instead of 104.
+      // The disk begins while the rest is still copied; only a hint, what fails is told by the fsync below. 84 MB on
+      // ext4: 73 ms instead of 104.
       if (part.size() == early_part_bytes)
-        static_cast<void>(::sync_file_range(temp.fd(), written, static_cast<off_t>(part.size()), SYNC_FILE_RANGE_WRITE));
+        static_cast<void>(
+            ::sync_file_range(temp.fd(), written, static_cast<off_t>(part.size()), SYNC_FILE_RANGE_WRITE));
       written += static_cast<off_t>(part.size());
       piece = piece.subspan(part.size());
     }

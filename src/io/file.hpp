@@ -51,7 +51,8 @@ class FileLock {
   /// Fault ledger_locked names the holder from the file's text. `note`: "pid 4711 on line-3: espmint run".
   static Result<FileLock> acquire(const std::filesystem::path&, const std::string& note);
   /// As acquire, but waits for the holder to end, at most so long; for locks that are held for a moment only.
-  static Result<FileLock> wait_for(const std::filesystem::path&, const std::string& note, std::chrono::milliseconds patience);
+  static Result<FileLock> wait_for(const std::filesystem::path&, const std::string& note,
+                                   std::chrono::milliseconds patience);
   FileLock(FileLock&&) noexcept;
   FileLock& operator=(FileLock&&) noexcept;
   ~FileLock();

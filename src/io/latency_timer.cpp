@@ -34,7 +34,9 @@ LatencyTimer::~LatencyTimer() {
   if (before_) write(*before_);
 }
 
-Duration LatencyTimer::now() const { return std::chrono::milliseconds{std::clamp(read_timer(file_).value_or(0), 0, longest_ms)}; }
+Duration LatencyTimer::now() const {
+  return std::chrono::milliseconds{std::clamp(read_timer(file_).value_or(0), 0, longest_ms)};
+}
 
 bool LatencyTimer::write(int milliseconds) const {
   std::ofstream file(file_);

@@ -25,7 +25,8 @@ class Pool {
   virtual void post(std::function<void()> work) = 0;
 };
 
-/// What computes for long takes what the wires leave of the processor: its threads yield to the loop's (Linux: nice 10).
+/// What computes for long takes what the wires leave of the processor: its threads yield to the loop's (Linux: nice
+/// 10).
 enum class PoolManners { equal, yielding };
 std::unique_ptr<Pool> make_thread_pool(unsigned threads, PoolManners = PoolManners::equal);
 /// Runs everything at once on the caller's thread: virtual time needs no threads.

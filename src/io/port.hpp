@@ -58,9 +58,9 @@ class Port {
     co_return fail({Code::port_gone, Remedy::reconnect, name() + " is gone", {}, {}, "plug it in again"});
   }
   struct Absences {
-    unsigned count = 0;    // how often it has come back
-    Duration last{};       // how long it was away the last time
-    bool for_good = false; // it was waited for in vain
+    unsigned count = 0;     // how often it has come back
+    Duration last{};        // how long it was away the last time
+    bool for_good = false;  // it was waited for in vain
   };
   [[nodiscard]] virtual Absences absences() const { return {}; }
   /// The chip's own USB (303A), no adapter before it: where that hangs, no reset reaches the chip.

@@ -17,7 +17,12 @@ class SystemPortOpener final : public PortOpener {
     if (!before.is_usb()) return before;
     for (PortInfo& port : list_ports())
       if (port.location == before.location) return std::move(port);
-    return fail({Code::port_missing, Remedy::retry, fmt::format("there is no port at {}", before.location), {}, {}, "plug the board in"});
+    return fail({Code::port_missing,
+                 Remedy::retry,
+                 fmt::format("there is no port at {}", before.location),
+                 {},
+                 {},
+                 "plug the board in"});
   }
 
   Result<std::unique_ptr<PowerSwitch>> power_of(const PortInfo& port) override { return power_switch_of(port.name); }

@@ -60,7 +60,10 @@ class LowLatency {
 class TtyPort final : public Port {
  public:
   TtyPort(std::shared_ptr<FdStream> stream, const std::filesystem::path& tty_class)
-      : stream_(std::move(stream)), name_(stream_->name()), timer_(std::in_place, name_, tty_class), low_latency_(stream_->fd()),
+      : stream_(std::move(stream)),
+        name_(stream_->name()),
+        timer_(std::in_place, name_, tty_class),
+        low_latency_(stream_->fd()),
         latency_(timer_->now()) {}
   ~TtyPort() override { shut(); }
   TtyPort(const TtyPort&) = delete;

@@ -35,10 +35,10 @@ constexpr std::array invariants{
     Invariant{"I3", "a certificate's state is not its attempt's", R"sql(
       SELECT i.attempt FROM identity i JOIN certificate c ON c.attempt = i.attempt
       WHERE c.state <> CASE i.state WHEN 'RESERVED' THEN 'PENDING' WHEN 'RELEASED' THEN 'BURNED'
-                                    WHEN 'BURNED' THEN 'BURNED' ELSE 'LIVE' END)sql"},
+                                    WHEN 'BURNED' THEN 'BURNED' WHEN 'REVOKED' THEN 'BURNED' ELSE 'LIVE' END)sql"},
     Invariant{"I4", "an attempt is past EXPOSED without a row that says so before", R"sql(
-      SELECT i.attempt FROM identity i WHERE i.state IN ('EXPOSED', 'WRITTEN', 'VERIFIED', 'BURNED') AND NOT EXISTS
-        (SELECT 1 FROM audit WHERE event = 'exposed' AND json_extract(detail, '$.attempt') = i.attempt))sql"},
+      SELECT attempt FROM identity WHERE state IN ('EXPOSED', 'WRITTEN', 'VERIFIED', 'BURNED', 'REVOKED') EXCEPT
+      SELECT json_extract(detail, '$.attempt') FROM audit WHERE event = 'exposed')sql"},
     Invariant{"I4", "an attempt took its steps in another order", R"sql(
       WITH steps AS (SELECT seq, json_extract(detail, '$.attempt') AS attempt,
                             CASE event WHEN 'reserved' THEN 1 WHEN 'certificate' THEN 2 WHEN 'exposed' THEN 3
@@ -47,12 +47,11 @@ constexpr std::array invariants{
            counted AS (SELECT attempt, rank, row_number() OVER (PARTITION BY attempt ORDER BY seq) AS place FROM steps)
       SELECT DISTINCT attempt FROM counted WHERE rank <> place)sql"},
     Invariant{"I5", "an attempt was released after it was exposed", R"sql(
-      SELECT json_extract(r.detail, '$.attempt') FROM audit r JOIN audit e
-        ON e.event = 'exposed' AND json_extract(e.detail, '$.attempt') = json_extract(r.detail, '$.attempt')
-      WHERE r.event = 'released')sql"},
+      SELECT json_extract(detail, '$.attempt') FROM audit WHERE event = 'released' INTERSECT
+      SELECT json_extract(detail, '$.attempt') FROM audit WHERE event = 'exposed')sql"},
     Invariant{"I5", "a board was exposed and does not say so", R"sql(
       SELECT DISTINCT b.number FROM board b JOIN identity i ON i.board = b.number
-      WHERE b.exposed = 0 AND i.state IN ('EXPOSED', 'WRITTEN', 'VERIFIED', 'BURNED'))sql"},
+      WHERE b.exposed = 0 AND i.state IN ('EXPOSED', 'WRITTEN', 'VERIFIED', 'BURNED', 'REVOKED'))sql"},
     Invariant{"I7", "an attempt is VERIFIED without evidence of the recorded image", R"sql(
       SELECT i.attempt FROM identity i WHERE i.state = 'VERIFIED' AND NOT EXISTS
         (SELECT 1 FROM evidence e JOIN certificate c ON c.attempt = e.attempt
@@ -62,15 +61,16 @@ constexpr std::array invariants{
         (SELECT 1 FROM certificate c JOIN evidence e ON e.attempt = c.attempt
          WHERE c.sha256 = r.certificate_sha256))sql"},
     Invariant{"I9", "an attempt's steps and audit rows differ in number", R"sql(
-      SELECT i.attempt FROM identity i WHERE i.state IN ('RESERVED', 'RELEASED', 'EXPOSED', 'WRITTEN', 'VERIFIED')
-        AND (SELECT count(*) FROM audit WHERE json_extract(detail, '$.attempt') = i.attempt
-             AND event IN ('reserved', 'released', 'exposed', 'written', 'verified'))
-         <> CASE i.state WHEN 'RESERVED' THEN 1 WHEN 'RELEASED' THEN 2 WHEN 'EXPOSED' THEN 2 WHEN 'WRITTEN' THEN 3
-                         ELSE 4 END)sql"},
+      WITH told AS (SELECT json_extract(detail, '$.attempt') AS attempt, count(*) AS steps FROM audit
+                    WHERE event IN ('reserved', 'released', 'exposed', 'written', 'verified') GROUP BY 1)
+      SELECT i.attempt FROM identity i LEFT JOIN told ON told.attempt = i.attempt
+      WHERE i.state IN ('RESERVED', 'RELEASED', 'EXPOSED', 'WRITTEN', 'VERIFIED')
+        AND ifnull(told.steps, 0) <> CASE i.state WHEN 'RESERVED' THEN 1 WHEN 'RELEASED' THEN 2 WHEN 'EXPOSED' THEN 2
+                                                  WHEN 'WRITTEN' THEN 3 ELSE 4 END)sql"},
     Invariant{"I10", "a certificate has no intent to enrol it", R"sql(
-      SELECT attempt FROM certificate WHERE attempt NOT IN (SELECT attempt FROM intent WHERE act = 'enrol'))sql"},
+      SELECT attempt FROM certificate WHERE attempt NOT IN (SELECT attempt FROM intent WHERE act IN ('enrol', 'attach')))sql"},
     Invariant{"I10", "a certificate is to be activated that was never VERIFIED", R"sql(
-      SELECT attempt FROM intent WHERE act = 'activate' AND attempt NOT IN (SELECT attempt FROM evidence))sql"},
+      SELECT attempt FROM intent WHERE act IN ('activate', 'retire') AND attempt NOT IN (SELECT attempt FROM evidence))sql"},
     Invariant{"I10", "a BURNED certificate may still be activated", R"sql(
       SELECT t.attempt FROM intent t JOIN certificate c ON c.attempt = t.attempt
       WHERE c.state = 'BURNED' AND t.state = 'OPEN' AND t.act <> 'revoke')sql"},

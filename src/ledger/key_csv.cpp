@@ -155,15 +155,18 @@ class Lines {
     if (!ended && !row_.empty() && row_.back() == '\r') row_.remove_suffix(1);
     line_end_ = carriage ? "\r\n" : "\n";
     if (row_.size() > longest_key_row)
-      return fail(bad_row(line_, column_at(longest_key_row), fmt::format("a row is longer than {} bytes", longest_key_row)));
+      return fail(
+          bad_row(line_, column_at(longest_key_row), fmt::format("a row is longer than {} bytes", longest_key_row)));
     if (is_plain(row_)) return true;
     for (std::size_t i = 0; i < row_.size(); ++i) {
       auto byte = static_cast<unsigned char>(row_[i]);
       if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
-        return fail(bad_row(line_, column_at(i), "this is no CSV: a row holds control bytes", fmt::format("byte {:#04x}", byte)));
+        return fail(bad_row(line_, column_at(i), "this is no CSV: a row holds control bytes",
+                            fmt::format("byte {:#04x}", byte)));
     }
     if (std::size_t wrong = first_wrong_byte(row_); wrong != std::string_view::npos)
-      return fail(bad_row(line_, column_at(wrong), "a row is not UTF-8", fmt::format("byte {:#04x}", static_cast<unsigned char>(row_[wrong])),
+      return fail(bad_row(line_, column_at(wrong), "a row is not UTF-8",
+                          fmt::format("byte {:#04x}", static_cast<unsigned char>(row_[wrong])),
                           "Save the file as UTF-8; nothing was imported"));
     // U+0080 to U+009F steer a terminal as an escape does.
     for (std::size_t i = row_.find('\xc2'); i != std::string_view::npos; i = row_.find('\xc2', i + 1))
@@ -181,7 +184,8 @@ class Lines {
  private:
   /// Roughly: a delimiter inside quotes counts too.
   [[nodiscard]] std::size_t column_at(std::size_t byte) const {
-    return 1 + static_cast<std::size_t>(std::count(row_.begin(), row_.begin() + static_cast<std::ptrdiff_t>(byte), delimiter_));
+    return 1 + static_cast<std::size_t>(
+                   std::count(row_.begin(), row_.begin() + static_cast<std::ptrdiff_t>(byte), delimiter_));
   }
   std::string_view text_, row_, line_end_ = "\n";
   std::size_t at_, begin_ = 0;
@@ -211,15 +215,17 @@ std::size_t marked_fields(std::string_view row, const std::vector<Span>& fields)
   std::string_view last = at(row, fields.back());
   if (last == available_word) return 1;
   if (!is_word(last, mark_word)) return 0;
-  if (fields.size() > our_columns && is_word(at(row, fields[fields.size() - our_columns]), mark_word)) return our_columns;
+  if (fields.size() > our_columns && is_word(at(row, fields[fields.size() - our_columns]), mark_word))
+    return our_columns;
   return 1;
 }
 
 /// Whether a row of words can only be a header: every field is a word that names a column.
 bool names_columns(std::string_view row, const std::vector<Span>& fields) {
   static constexpr std::array<std::string_view, 24> known{
-      "id",     "uuid",   "key",     "name",    "serial", "secret",  "token",  "devaddr", "deveui", "appeui", "joineui",  "appkey",
-      "nwkkey", "ntwkey", "nwkskey", "appskey", "status", "state",   "device", "time",    "mac",    "sn",     "password", "available"};
+      "id",     "uuid",   "key",     "name",   "serial", "secret", "token",    "devaddr",
+      "deveui", "appeui", "joineui", "appkey", "nwkkey", "ntwkey", "nwkskey",  "appskey",
+      "status", "state",  "device",  "time",   "mac",    "sn",     "password", "available"};
   for (const Span& span : fields) {
     std::string word = lower(trim(unquoted(at(row, span))));
     while (!word.empty() && word.back() >= '0' && word.back() <= '9') word.pop_back();
@@ -232,7 +238,8 @@ bool names_columns(std::string_view row, const std::vector<Span>& fields) {
 constexpr std::size_t longest_column_name = 32;
 
 /// Whether the first row can only be names that we do not know: words without a digit, above a column that has one in
-/// every other row. Taken for a header by mistake, a key is not used; taken for a key by mistake, a header is on a board.
+/// every other row. Taken for a header by mistake, a key is not used; taken for a key by mistake, a header is on a
+/// board.
 Result<bool> looks_like_header(std::string_view text, std::size_t start, char delimiter, std::size_t fields_wanted) {
   Lines lines{text, start, delimiter};
   std::vector<Span> fields;
@@ -254,9 +261,11 @@ Result<bool> looks_like_header(std::string_view text, std::size_t start, char de
       } else {
         std::string_view word = trim(field);
         if (word.size() > 1 && word.front() == '"') word = trim(word.substr(1, word.size() - 2));
-        bool is_name = word.size() > 1 && word.size() <= longest_column_name && std::all_of(word.begin(), word.end(), [](char c) {
-          return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-' || c == ' ' || static_cast<unsigned char>(c) >= 0x80;
-        });
+        bool is_name =
+            word.size() > 1 && word.size() <= longest_column_name && std::all_of(word.begin(), word.end(), [](char c) {
+              return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-' || c == ' ' ||
+                     static_cast<unsigned char>(c) >= 0x80;
+            });
         if (!is_name) return false;
       }
     }
@@ -359,7 +368,8 @@ Result<KeyCsv> parse_key_csv(std::string_view text, const KeyCsvOptions& options
       csv.line_end = lines.line_end();
       bool wanted = !options.columns.empty() &&
                     std::all_of(options.columns.begin(), options.columns.end(), [&](const std::string& name) {
-                      return std::any_of(fields.begin(), fields.end(), [&](Span span) { return is_word(at(row, span), lower(name)); });
+                      return std::any_of(fields.begin(), fields.end(),
+                                         [&](Span span) { return is_word(at(row, span), lower(name)); });
                     });
       first = false;
       if (wanted || names_columns(row, fields)) {
@@ -381,7 +391,8 @@ Result<KeyCsv> parse_key_csv(std::string_view text, const KeyCsvOptions& options
     out.bytes = static_cast<std::uint32_t>(row.size());
     out.line = lines.line();
     if (fields.size() < csv.fields)
-      return fail(bad_row(out.line, fields.size() + 1, fmt::format("a row has {} fields, the others have {}", fields.size(), csv.fields)));
+      return fail(bad_row(out.line, fields.size() + 1,
+                          fmt::format("a row has {} fields, the others have {}", fields.size(), csv.fields)));
     const Span& last_of_user = fields[csv.fields - 1];
     out.user_bytes = last_of_user.begin + last_of_user.bytes;
     const std::size_t extra = fields.size() - csv.fields;
@@ -399,9 +410,11 @@ Result<KeyCsv> parse_key_csv(std::string_view text, const KeyCsvOptions& options
     } else if (extra == our_columns && is_word(at(row, fields[csv.fields]), mark_word)) {
       out.mark = KeyMark::torn;  // ours, with its end missing
     } else {
-      return fail(bad_row(out.line, csv.fields + 1, fmt::format("a row has {} fields, the others have {}", fields.size(), csv.fields)));
+      return fail(bad_row(out.line, csv.fields + 1,
+                          fmt::format("a row has {} fields, the others have {}", fields.size(), csv.fields)));
     }
-    if (std::string_view name = trim(at(row, fields.front())); name.empty() || (name.front() == '"' && trim(unquoted(name)).empty()))
+    if (std::string_view name = trim(at(row, fields.front()));
+        name.empty() || (name.front() == '"' && trim(unquoted(name)).empty()))
       return fail(bad_row(out.line, 1, "a row's first field is empty"));
     for (std::size_t i = 0; i < csv.fields; ++i)
       if (is_formula(at(row, fields[i])))
@@ -410,9 +423,12 @@ Result<KeyCsv> parse_key_csv(std::string_view text, const KeyCsvOptions& options
     csv.rows.push_back(out);
   }
   for (const std::string& name : options.columns) {
-    if (std::any_of(csv.columns.begin(), csv.columns.end(), [&](const std::string& column) { return lower(trim(column)) == lower(name); })) continue;
+    if (std::any_of(csv.columns.begin(), csv.columns.end(),
+                    [&](const std::string& column) { return lower(trim(column)) == lower(name); }))
+      continue;
     return fail(bad_row(1, std::nullopt, fmt::format("no column is named \"{}\"", escape_controls(name)),
-                        csv.columns.empty() ? "the file has no header" : "", "Correct the header, or `columns` under [keys] in the recipe"));
+                        csv.columns.empty() ? "the file has no header" : "",
+                        "Correct the header, or `columns` under [keys] in the recipe"));
   }
   return csv;
 }

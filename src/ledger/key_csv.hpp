@@ -32,20 +32,20 @@ struct KeyRow {
 };
 
 struct KeyCsvOptions {
-  char delimiter = 0;                // 0: whichever of , ; tab the first rows agree on
-  std::uint32_t fields = 0;          // 0: what most of the first 100 rows have
-  std::vector<std::string> columns;  // the header names these, in any order and among others; empty: whatever it says
+  char delimiter = 0;                 // 0: whichever of , ; tab the first rows agree on
+  std::uint32_t fields = 0;           // 0: what most of the first 100 rows have
+  std::vector<std::string> columns;   // the header names these, in any order and among others; empty: whatever it says
   std::vector<std::uint32_t> shared;  // columns (1-based) that may repeat from row to row
 };
 
 struct KeyCsv {
   char delimiter = ',';
-  std::uint32_t fields = 0;       // of the user, in every row
+  std::uint32_t fields = 0;  // of the user, in every row
   bool has_bom = false;
-  std::string line_end = "\n";    // of the first row
-  std::uint64_t header_bytes = 0;  // BOM and header row with its line end, kept as they are
+  std::string line_end = "\n";       // of the first row
+  std::uint64_t header_bytes = 0;    // BOM and header row with its line end, kept as they are
   std::vector<std::string> columns;  // the header's words; empty where there is none
-  bool guessed_header = false;     // it has none of the words we know, only the look of one
+  bool guessed_header = false;       // it has none of the words we know, only the look of one
   std::vector<KeyRow> rows;
 };
 
@@ -60,8 +60,8 @@ Result<KeyCsv> parse_key_csv(std::string_view text, const KeyCsvOptions& = {});
 /// The values of one row's user part, unquoted.
 std::vector<std::string> key_values(std::string_view user_part, char delimiter);
 
-/// The same for many rows, one after the other, without a copy where none is needed. Views end with the text they are of,
-/// and with the next row. Wipes its copies at its end.
+/// The same for many rows, one after the other, without a copy where none is needed. Views end with the text they are
+/// of, and with the next row. Wipes its copies at its end.
 class KeyValues {
  public:
   KeyValues() = default;

@@ -16,7 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::string_view user = text.substr(row.begin, row.user_bytes);
     auto values = key_values(user, csv->delimiter);
     if (values.size() != csv->fields) std::abort();
-    std::string marked = std::string{user} + given_mark(csv->delimiter, "EXPOSED", "24d7eb000001", "2026-11-21T08:00:00Z");
+    std::string marked =
+        std::string{user} + given_mark(csv->delimiter, "EXPOSED", "24d7eb000001", "2026-11-21T08:00:00Z");
     auto again = parse_key_csv(marked, {.delimiter = csv->delimiter, .fields = csv->fields});
     bool header = again && again->rows.empty();
     if (!header && again && again->rows.front().mark != KeyMark::ours) std::abort();

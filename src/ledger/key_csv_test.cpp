@@ -16,7 +16,9 @@ std::string refusal(std::string_view text, const KeyCsvOptions& options = {}) {
   EXPECT_FALSE(csv);
   return csv ? "" : describe(csv.error());
 }
-std::string user_part(std::string_view text, const KeyRow& row) { return std::string{text.substr(row.begin, row.user_bytes)}; }
+std::string user_part(std::string_view text, const KeyRow& row) {
+  return std::string{text.substr(row.begin, row.user_bytes)};
+}
 std::string marks(const KeyCsv& csv) {
   std::string out;
   for (const KeyRow& row : csv.rows) out += "-aolt"[static_cast<int>(row.mark)];
@@ -42,7 +44,8 @@ TEST(KeyCsv, SeesWhatTheOldScriptHasMarked) {
 }
 
 TEST(KeyCsv, SeesItsOwnMarks) {
-  constexpr std::string_view text = "a,b,c,available\nd,e,f,Provisioned,VERIFIED,24d7eb000001,2026-11-21T08:00:00Z,Provisioned\n";
+  constexpr std::string_view text =
+      "a,b,c,available\nd,e,f,Provisioned,VERIFIED,24d7eb000001,2026-11-21T08:00:00Z,Provisioned\n";
   KeyCsv csv = parsed(text);
   EXPECT_EQ(csv.fields, 3u);
   EXPECT_EQ(marks(csv), "ao");
@@ -89,7 +92,8 @@ TEST(KeyCsv, RefusesWithRowAndColumn) {
   EXPECT_NE(refusal("a,b\nc,\"d\"e\n").find("quote"), std::string::npos);
   EXPECT_NE(refusal(std::string{"a,b\nc,\0d\n", 9}).find("control"), std::string::npos);
   EXPECT_NE(refusal("a,b\n\x1b[31m,d\n").find("0x1b"), std::string::npos);
-  EXPECT_NE(refusal("a1,b1,c1\na2,b2,c2\na3,b3\n").find("2 fields, the others have 3 (row 3, column 3)"), std::string::npos)
+  EXPECT_NE(refusal("a1,b1,c1\na2,b2,c2\na3,b3\n").find("2 fields, the others have 3 (row 3, column 3)"),
+            std::string::npos)
       << refusal("a1,b1,c1\na2,b2,c2\na3,b3\n");
   EXPECT_NE(refusal("uuid,key\na,b\n", {.columns = {"secret"}}).find("secret"), std::string::npos);
   EXPECT_NE(refusal("a,b\nc,d,e,f,g,h,i,j\n").find("row 2"), std::string::npos);
@@ -102,14 +106,20 @@ TEST(KeyCsv, GivesUpOnALineWithoutEnd) {
 
 TEST(KeyCsv, RefusesWhatASpreadsheetWouldRun) {
   for (const char* cell : {"=HYPERLINK(A1)", "@SUM(A1)", "+cmd|' /C calc'!A0", "-cmd|x", " =1", "\"=1\"", "=1"})
-    EXPECT_NE(refusal(fmt::format("a1,b1\na2,{}\n", cell)).find("formula to a spreadsheet (row 2, column 2)"), std::string::npos) << cell;
+    EXPECT_NE(refusal(fmt::format("a1,b1\na2,{}\n", cell)).find("formula to a spreadsheet (row 2, column 2)"),
+              std::string::npos)
+        << cell;
   EXPECT_EQ(parsed("+a/b==,-5\n-_x,+49\n").rows.size(), 2u) << "Base64 and numbers may begin with a sign";
 }
 
 TEST(KeyCsv, RefusesWhatIsNotUtf8) {
-  for (const char* bytes : {"\xff\xfe", "\x80", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82"})
+  for (const char* bytes : {"\xff\xfe", "\x80", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                            "\xf5\x80\x80\x80", "\xe2\x82"})
     EXPECT_NE(refusal(fmt::format("a1,b1\na2,b{}\n", bytes)).find("not UTF-8 (row 2, column 2)"), std::string::npos);
-  EXPECT_NE(refusal("a1,b1\na2,\xc2\x9b""31m\n").find("control characters (row 2, column 2): U+009B"), std::string::npos);
+  EXPECT_NE(refusal("a1,b1\na2,\xc2\x9b"
+                    "31m\n")
+                .find("control characters (row 2, column 2): U+009B"),
+            std::string::npos);
   EXPECT_EQ(parsed("a1,Zürich\na2,\xe2\x82\xac\na3,\xf0\x9f\x94\x91\n").rows.size(), 3u);
 }
 
@@ -118,7 +128,8 @@ TEST(KeyCsv, TakesWordsAboveNumbersForAHeader) {
   EXPECT_TRUE(csv.guessed_header);
   EXPECT_EQ(csv.rows.size(), 2u);
   EXPECT_EQ(parsed("alpha,secret\nbravo,hidden\n").rows.size(), 2u) << "no column of numbers";
-  EXPECT_EQ(parsed("alpha,secret,available\nb1,hidden,available\n").rows.size(), 2u) << "marked, so it was a key before";
+  EXPECT_EQ(parsed("alpha,secret,available\nb1,hidden,available\n").rows.size(), 2u)
+      << "marked, so it was a key before";
   EXPECT_EQ(parsed("alpha,secret\n").rows.size(), 1u) << "nothing to compare with";
 }
 

@@ -29,17 +29,17 @@ struct KeyFileReport {
   std::vector<std::string> warnings;  // "row 401 is quarantined: …"
 };
 
-/// The text of a user's file of keys, as far as it can be one: reading ends where a byte or a line shows that it is none,
-/// so that memory stays bounded by what is good. parse_key_csv() then says what is wrong. Faults as read_file.
+/// The text of a user's file of keys, as far as it can be one: reading ends where a byte or a line shows that it is
+/// none, so that memory stays bounded by what is good. parse_key_csv() then says what is wrong. Faults as read_file.
 Result<std::string> read_key_text(const std::filesystem::path&);
 /// Where a parser's fault names row and column, the file in front of them.
 Fault in_key_file(Fault, const std::filesystem::path&);
 
 class KeyFile {
  public:
-  /// Locks the file (`<name>.lock`), removes what a crash left, imports new rows, and rewrites the file where it does not
-  /// say what the ledger says; durable when it returns. Faults: input_missing, input_invalid (with rows), ledger_locked,
-  /// ledger_refused (network file system), output_unwritable, disk_full, the ledger's.
+  /// Locks the file (`<name>.lock`), removes what a crash left, imports new rows, and rewrites the file where it does
+  /// not say what the ledger says; durable when it returns. Faults: input_missing, input_invalid (with rows),
+  /// ledger_locked, ledger_refused (network file system), output_unwritable, disk_full, the ledger's.
   static Result<KeyFile> open(std::filesystem::path, Ledger&, KeyFileOptions);
   KeyFile(KeyFile&&) = default;
   KeyFile& operator=(KeyFile&&) = delete;
@@ -48,7 +48,8 @@ class KeyFile {
   [[nodiscard]] const KeyFileReport& report() const { return report_; }
   /// The first usable key in the file's order; none: exhausted. Looks at the file again when it was edited.
   Result<std::optional<std::int64_t>> next();
-  /// The fields of a key that is in the file, those that the recipe names or all. Fault ledger_refused: its row is gone.
+  /// The fields of a key that is in the file, those that the recipe names or all. Fault ledger_refused: its row is
+  /// gone.
   Result<std::vector<Secret>> fields(std::int64_t number);
   /// What the file's header calls these fields; empty where it has none.
   [[nodiscard]] std::vector<std::string> names() const;
@@ -71,7 +72,8 @@ class KeyFile {
     std::int64_t modified = 0, changed = 0;  // ns
     bool certain = false;
     [[nodiscard]] bool same_file(const Stamp& other) const {
-      return device == other.device && inode == other.inode && size == other.size && modified == other.modified && changed == other.changed;
+      return device == other.device && inode == other.inode && size == other.size && modified == other.modified &&
+             changed == other.changed;
     }
   };
   Result<Stamp> stamp() const;
@@ -98,7 +100,9 @@ class KeyFile {
   Result<bool> write(std::span<const ByteView> pieces);
   void replace_text(std::size_t at, std::size_t bytes, std::string_view with);
   [[nodiscard]] std::filesystem::path previous() const { return path_.string() + ".prev"; }
-  [[nodiscard]] std::string_view row_text(const KeyRow& row) const { return std::string_view{text_}.substr(row.begin, row.bytes); }
+  [[nodiscard]] std::string_view row_text(const KeyRow& row) const {
+    return std::string_view{text_}.substr(row.begin, row.bytes);
+  }
   [[nodiscard]] std::string_view user_part(const KeyRow& row) const {
     return std::string_view{text_}.substr(row.begin, row.user_bytes);
   }
@@ -113,11 +117,11 @@ class KeyFile {
   KeyFileReport report_;
   std::string text_;  // the file as it is on disk: the secrets; wiped at its end
   KeyCsv csv_;
-  std::vector<std::int64_t> numbers_;  // of each row; 0: refused
-  std::vector<std::uint32_t> row_of_;  // by number: the row's index + 1; 0: it has none
-  std::vector<Want> wants_;            // of each row, until it is written
+  std::vector<std::int64_t> numbers_;                   // of each row; 0: refused
+  std::vector<std::uint32_t> row_of_;                   // by number: the row's index + 1; 0: it has none
+  std::vector<Want> wants_;                             // of each row, until it is written
   std::unordered_map<std::size_t, std::string> given_;  // by row: the mark of those that are wanted `given`
-  std::size_t next_ = 0;  // rows before it are not usable
+  std::size_t next_ = 0;                                // rows before it are not usable
   Stamp stamp_;
 };
 

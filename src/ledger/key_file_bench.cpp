@@ -19,7 +19,8 @@ struct Pool {
   std::filesystem::path csv = folder.path() / "keys.csv";
   explicit Pool(std::int64_t rows) {
     std::ofstream out{csv};
-    for (std::int64_t i = 0; i < rows; ++i) out << fmt::format("{:08x}-uuid,{:016x}{:016x},{:016x}{:016x}\n", i, i * 7919, i, i * 104729, i);
+    for (std::int64_t i = 0; i < rows; ++i)
+      out << fmt::format("{:08x}-uuid,{:016x}{:016x},{:016x}{:016x}\n", i, i * 7919, i, i * 104729, i);
   }
   KeyFile open() { return must(KeyFile::open(csv, *ledger, {.holder = "bench"})); }
 };
@@ -54,8 +55,10 @@ void mark(benchmark::State& state) {
     ms.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
     state.PauseTiming();
     reserved = !reserved;
-    if (reserved) must(pool.ledger->reserve_key(key, board_of(1), id_of(1), std::nullopt));
-    else must(pool.ledger->release_key(key, "bench"));
+    if (reserved)
+      must(pool.ledger->reserve_key(key, board_of(1), id_of(1), std::nullopt));
+    else
+      must(pool.ledger->release_key(key, "bench"));
     state.ResumeTiming();
   }
   std::sort(ms.begin(), ms.end());

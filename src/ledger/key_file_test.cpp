@@ -203,12 +203,15 @@ TEST_F(Keys, ASecretThatComesBackUnderAnotherNameIsNotUsed) {
   put("u2,n2,a2\nu3,n3,a3\nnew1,0123456789abcdef,fedcba9876543210\nnew2,n4,a4\n");
   must(file.look_again());
   EXPECT_EQ(file.report().usable, 3u) << said(file.report().refused);
-  EXPECT_NE(said(file.report().refused).find("row 3 has the secrets of key 1 under another first field"), std::string::npos)
+  EXPECT_NE(said(file.report().refused).find("row 3 has the secrets of key 1 under another first field"),
+            std::string::npos)
       << said(file.report().refused);
-  EXPECT_NE(now().find("new1,0123456789abcdef,fedcba9876543210,Provisioned,REFUSED,,,Provisioned\n"), std::string::npos) << now();
+  EXPECT_NE(now().find("new1,0123456789abcdef,fedcba9876543210,Provisioned,REFUSED,,,Provisioned\n"), std::string::npos)
+      << now();
   put("u2,n2,a2\nu3,n3,a3\nnew3,other,fedcba9876543210\n");
   must(file.look_again());
-  EXPECT_NE(said(file.report().refused).find("row 3 (column 3) has the secret of key 1"), std::string::npos) << said(file.report().refused);
+  EXPECT_NE(said(file.report().refused).find("row 3 (column 3) has the secret of key 1"), std::string::npos)
+      << said(file.report().refused);
   EXPECT_EQ(must(verify_audit(state.path())).why, "");
 }
 
@@ -228,7 +231,8 @@ TEST_F(Keys, ASecondKeyMarkedForADeviceIsQuarantinedWithItsRow) {
   give(file, 1);
   put(now() + "u3,n3,Provisioned,VERIFIED," + id_of(1) + ",2026-11-21T08:00:00Z,Provisioned\n");
   must(file.look_again());
-  EXPECT_NE(said(file.report().warnings).find("row 3 names " + id_of(1) + ", which has key 1"), std::string::npos) << said(file.report().warnings);
+  EXPECT_NE(said(file.report().warnings).find("row 3 names " + id_of(1) + ", which has key 1"), std::string::npos)
+      << said(file.report().warnings);
   EXPECT_EQ(must(ledger->pool())[2].state, KeyState::quarantined);
 }
 
@@ -254,7 +258,8 @@ TEST_F(Keys, AnEditWithinOneTickOfTheClockIsSeen) {
 TEST_F(Keys, ATouchedFileIsNotReadAnew) {
   put("u1,n1\nu2,n2\n");
   KeyFile file = opened();
-  struct stat before {}, after {};
+  struct stat before {
+  }, after{};
   ASSERT_EQ(::stat(csv.c_str(), &before), 0);
   ASSERT_EQ(::utimensat(AT_FDCWD, csv.c_str(), nullptr, 0), 0);
   EXPECT_EQ(*must(file.next()), 1);
@@ -396,7 +401,8 @@ TEST_F(Keys, ThePictureBeforeIsKeptAndNothingElseIsLeft) {
   KeyFile file = opened();
   give(file, 1);
   std::set<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator{folder.path()}) names.insert(entry.path().filename().string());
+  for (const auto& entry : std::filesystem::directory_iterator{folder.path()})
+    names.insert(entry.path().filename().string());
   EXPECT_EQ(names, (std::set<std::string>{"keys.csv", "keys.csv.lock", "keys.csv.prev"}));
   struct stat facts {};
   ASSERT_EQ(::stat(csv.c_str(), &facts), 0);

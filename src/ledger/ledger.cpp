@@ -21,7 +21,7 @@ constexpr std::array state_names{
     StateName{KeyState::available, "AVAILABLE"}, StateName{KeyState::reserved, "RESERVED"},
     StateName{KeyState::exposed, "EXPOSED"},     StateName{KeyState::written, "WRITTEN"},
     StateName{KeyState::verified, "VERIFIED"},   StateName{KeyState::quarantined, "QUARANTINED"},
-    StateName{KeyState::retired, "RETIRED"},
+    StateName{KeyState::retired, "RETIRED"},     StateName{KeyState::revoked, "REVOKED"},
 };
 
 // A banner is no evidence: these read the board back after a reset and a fresh identification.
@@ -31,12 +31,6 @@ Fault held(const BoardIdentity& board, const std::string& why) {
   Fault fault{Code::board_held, Remedy::refuse, "the board is held", {}, why, "Set it aside; a person decides"};
   fault.where.board = to_string(board.mac);
   return fault;
-}
-
-/// Text from boards and from people as the ledger keeps it: valid UTF-8 without control bytes.
-std::string clean(std::string_view text) {
-  std::string safe = escape_controls(text);
-  return Detail::parse(Detail(safe).dump(-1, ' ', false, Detail::error_handler_t::replace)).get<std::string>();
 }
 
 bool is_usable_id(std::string_view id) {
@@ -51,6 +45,11 @@ Detail tuple_of(const BoardIdentity& board) {
 }
 
 }  // namespace
+
+std::string clean(std::string_view text) {
+  std::string safe = escape_controls(text);
+  return Detail::parse(Detail(safe).dump(-1, ' ', false, Detail::error_handler_t::replace)).get<std::string>();
+}
 
 Fault refused(std::string what, std::string seen, std::string advice) {
   return {Code::ledger_refused, Remedy::refuse, std::move(what), {}, std::move(seen), std::move(advice)};
@@ -164,6 +163,16 @@ Result<std::optional<KnownAttempt>> Store::attempt_of(std::int64_t board, Phase 
   });
 }
 
+Result<std::optional<Store::Revocation>> Store::revocation_of(std::int64_t board) {
+  return db_.first(
+      "SELECT time, json_extract(detail, '$.why') FROM identity JOIN audit ON seq = identity.audit "
+      "WHERE state = 'REVOKED' AND attempt = (SELECT max(attempt) FROM identity "
+      "WHERE board = ?1 AND state NOT IN ('RESERVED', 'RELEASED'))",
+      {board}, [](const Row& row) {
+        return Revocation{row.text(0), row.text(1)};
+      });
+}
+
 Result<KnownAttempt> Store::find(const Attempt& attempt, std::initializer_list<std::string_view> states,
                                  std::string_view verb) {
   TRY(auto found, db_.first("SELECT identity.board, device_id, state, held, renews, plan FROM identity JOIN board "
@@ -189,19 +198,6 @@ Result<KnownAttempt> Store::find(const Attempt& attempt, std::initializer_list<s
 
 Result<void> Store::set_state(std::int64_t attempt, std::string_view state, std::int64_t audit) {
   return db_.run("UPDATE identity SET state = ?2, audit = ?3 WHERE attempt = ?1", {attempt, state, audit});
-}
-
-Result<void> Store::burn_certificate(std::int64_t attempt, std::int64_t audit) {
-  TRY(db_.run("UPDATE certificate SET state = 'BURNED', audit = ?2 WHERE attempt = ?1", {attempt, audit}));
-  TRY(
-      db_.run("UPDATE intent SET state = 'DONE', outcome = 'certificate burned', audit = ?2 "
-              "WHERE attempt = ?1 AND state = 'OPEN'",
-              {attempt, audit}));
-  // Never activated, or revoked: whoever was asked to activate it may have done so, whatever was answered.
-  return db_.run(
-      "INSERT INTO intent(attempt, act, state, audit) SELECT ?1, 'revoke', 'OPEN', ?2 "
-      "WHERE EXISTS (SELECT 1 FROM intent WHERE attempt = ?1 AND act = 'activate')",
-      {attempt, audit});
 }
 
 Result<std::string> Store::hold_clones(const std::vector<KnownBoard>& known, const BoardIdentity& newcomer) {
@@ -259,6 +255,13 @@ Result<Admission> Store::admit(const BoardIdentity& board, const Sha256& plan_di
     out.kind = open->plan == plan_digest ? Admission::Kind::verified : Admission::Kind::replan;
   } else if (open) {
     out.kind = Admission::Kind::resume;
+  } else {
+    TRY(auto revocation, revocation_of(self->number));
+    if (!revocation) return out;
+    out.kind = Admission::Kind::revoked;
+    out.state = KeyState::revoked;
+    out.when = std::move(revocation->when);
+    out.why = std::move(revocation->why);
   }
   return out;
 }
@@ -340,6 +343,10 @@ Result<Attempt> Store::reserve(const BoardIdentity& board, const std::string& de
                           fmt::format("attempt {} is {}", open->number, open->state),
                           open->state == "VERIFIED" ? "Give --renew to mint a new one" : ""));
     if (open) renews = open->number;
+    TRY(auto revocation, revocation_of(claimed.number));
+    if (revocation && !renew)
+      return fail(refused(fmt::format("board {} is REVOKED", to_string(board.mac)), "since " + revocation->when,
+                          "Give --renew to mint a new identity"));
   }
   TRY(Change change, Change::begin(*this));
   TRY(auto attempt, db_.number("SELECT 1 + coalesce(max(attempt), 0) FROM identity"));
@@ -355,7 +362,7 @@ Result<Attempt> Store::reserve(const BoardIdentity& board, const std::string& de
   return Attempt{attempt, device_id};
 }
 
-Result<void> Store::record_certificate(const Attempt& attempt, const CertificateRecord& record) {
+Result<void> Store::record_certificate(const Attempt& attempt, const CertificateRecord& record, const Acts& enrolment) {
   TRY(Change change, Change::begin(*this));
   TRY(KnownAttempt found, find(attempt, {"RESERVED"}, "given a certificate"));
   if (sha256_of(record.der) != record.sha256 || record.public_key_der.empty() || !is_usable_id(record.serial))
@@ -373,37 +380,24 @@ Result<void> Store::record_certificate(const Attempt& attempt, const Certificate
                  {},
                  fmt::format("attempt {} has it already", *twin),
                  "Stop: the generator or the CA repeats itself"});
-  TRY(auto audit, change.log("certificate", attempt.device_id,
-                             {{"attempt", attempt.number},
-                              {"sha256", id},
-                              {"serial", record.serial},
-                              {"public_key_sha256", key},
-                              {"image_md5", to_hex(record.image_md5)},
-                              {"image_sha256", to_hex(record.image_sha256)}}));
+  Detail detail{{"attempt", attempt.number},
+                {"sha256", id},
+                {"serial", record.serial},
+                {"public_key_sha256", key},
+                {"image_md5", to_hex(record.image_md5)},
+                {"image_sha256", to_hex(record.image_sha256)},
+                {"acts", enrolment}};
+  if (!record.cloud_id.empty()) detail["cloud_id"] = clean(record.cloud_id);
+  TRY(auto audit, change.log("certificate", attempt.device_id, std::move(detail)));
   TRY(db_.run("INSERT INTO certificate VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'PENDING', ?8, ?9, ?10)",
               {attempt.number, found.board, id, record.serial, key, to_hex(record.image_md5),
                to_hex(record.image_sha256), audit, record.public_key_der, record.der}));
-  TRY(db_.run("INSERT INTO intent(attempt, act, state, audit) VALUES (?1, 'enrol', 'OPEN', ?2)",
-              {attempt.number, audit}));
-  return change.commit();
-}
-
-Result<void> Store::settle(const Attempt& attempt, std::string_view act, std::string_view outcome) {
-  TRY(Change change, Change::begin(*this));
-  TRY(find(attempt, {"RESERVED", "RELEASED", "EXPOSED", "WRITTEN", "VERIFIED", "BURNED"}, "settled"));
-  TRY(auto state, db_.first("SELECT state, outcome FROM intent WHERE attempt = ?1 AND act = ?2", {attempt.number, act},
-                            [](const Row& row) {
-                              return std::pair{row.text(0), row.text(1)};
-                            }));
-  if (!state || state->first != "OPEN")
-    return fail(
-        refused(fmt::format("attempt {} of {} has no open intent to {}", attempt.number, attempt.device_id, act),
-                state ? "it ended with: " + state->second : ""));
-  std::string how = clean(outcome);
-  TRY(auto audit,
-      change.log("settled", attempt.device_id, {{"attempt", attempt.number}, {"act", act}, {"outcome", how}}));
-  TRY(db_.run("UPDATE intent SET state = 'DONE', outcome = ?3, audit = ?4 WHERE attempt = ?1 AND act = ?2",
-              {attempt.number, act, how, audit}));
+  // That it was asked for elsewhere is known, and now answered.
+  TRY(
+      db_.run("UPDATE intent SET state = 'DONE', outcome = 'done', answer = ?2, audit = ?3 WHERE attempt = ?1 AND act "
+              "= 'issue'",
+              {attempt.number, clean(record.cloud_id), audit}));
+  TRY(open_intents_to(enrolment, attempt.number, audit));
   return change.commit();
 }
 
@@ -437,7 +431,7 @@ Result<void> Store::mark_written(const Attempt& attempt) {
   return change.commit();
 }
 
-Result<void> Store::mark_verified(const Attempt& attempt, const Evidence& evidence) {
+Result<void> Store::mark_verified(const Attempt& attempt, const Evidence& evidence, const Acts& completion) {
   TRY(Change change, Change::begin(*this));
   TRY(KnownAttempt found, find(attempt, {"WRITTEN"}, "VERIFIED"));
   if (!found.held.empty()) {
@@ -454,14 +448,17 @@ Result<void> Store::mark_verified(const Attempt& attempt, const Evidence& eviden
         refused("the board's identity image is not the recorded one",
                 fmt::format("board MD5 {}, recorded {}", seen, recorded ? to_hex(recorded->image_md5) : "none")));
   std::string told = clean(evidence.detail);
-  TRY(auto audit,
-      change.log("verified", attempt.device_id,
-                 {{"attempt", attempt.number}, {"method", evidence.method}, {"image_md5", seen}, {"detail", told}}));
+  TRY(Acts acts, still_to_do(completion, found.board));
+  TRY(auto audit, change.log("verified", attempt.device_id,
+                             {{"attempt", attempt.number},
+                              {"method", evidence.method},
+                              {"image_md5", seen},
+                              {"detail", told},
+                              {"acts", acts}}));
   TRY(db_.run("INSERT INTO evidence VALUES (?1, ?2, ?3, ?4, ?5)",
               {attempt.number, evidence.method, seen, told, audit}));
   TRY(set_state(attempt.number, "VERIFIED", audit));
-  TRY(db_.run("INSERT INTO intent(attempt, act, state, audit) VALUES (?1, 'activate', 'OPEN', ?2)",
-              {attempt.number, audit}));
+  TRY(open_intents_to(acts, attempt.number, audit));
   return change.commit();
 }
 
@@ -480,6 +477,18 @@ Result<void> Store::burn(const Attempt& attempt, std::string_view why) {
   TRY(auto audit, change.log("burned", attempt.device_id, {{"attempt", attempt.number}, {"why", clean(why)}}));
   TRY(set_state(attempt.number, "BURNED", audit));
   TRY(burn_certificate(attempt.number, audit));
+  return change.commit();
+}
+
+Result<void> Store::revoke(const std::string& device_id, std::string_view why) {
+  TRY(Change change, Change::begin(*this));
+  TRY(auto attempt, db_.first("SELECT attempt FROM identity JOIN board ON number = identity.board "
+                              "WHERE device_id = ?1 AND state IN ('EXPOSED', 'WRITTEN', 'VERIFIED')",
+                              {device_id}, [](const Row& row) { return row.integer(0); }));
+  if (!attempt) return fail(refused(fmt::format("{} has no identity to take back", clean(device_id))));
+  TRY(auto audit, change.log("revoked", device_id, {{"attempt", *attempt}, {"why", clean(why)}}));
+  TRY(set_state(*attempt, "REVOKED", audit));
+  TRY(burn_certificate(*attempt, audit));
   return change.commit();
 }
 

@@ -22,7 +22,7 @@
 
 namespace espmint {
 
-enum class KeyState { available, reserved, exposed, written, verified, quarantined, retired };
+enum class KeyState { available, reserved, exposed, written, verified, quarantined, retired, revoked };
 std::string_view name_of(KeyState);  // "AVAILABLE", …
 
 /// A board is all of these together; a known MAC with another tuple is a clone.
@@ -47,6 +47,7 @@ struct CertificateRecord {
   Bytes public_key_der;
   Md5 image_md5{};  // of the whole identity image, as the board's ROM reports it
   Sha256 image_sha256{};
+  std::string cloud_id{};  // what the cloud calls it (AWS: its ARN), as far as it has said; empty: nothing of its own
 };
 
 /// What the ledger says of a board that has just been identified.
@@ -56,6 +57,7 @@ struct Admission {
     verified,  // VERIFIED with this plan: check in place, nothing new
     replan,    // VERIFIED, but with another plan: same identity cannot be rewritten (its key is gone): renew is needed
                // for the identity; firmware may be written. `run` mints anew only with --renew
+    revoked,   // a person took its certificate back: another identity only by renewal; `when` and `why` tell of it
     resume,    // EXPOSED or WRITTEN: compare the image's digest on the board; equal → verify, else burn and mint anew
     held,      // a person decides; `why` says what and how. With `attempt` and state RESERVED: another slot of this
                // process prepares it (or this one does: compare the number with the attempt in hand)
@@ -63,7 +65,7 @@ struct Admission {
   std::string device_id;           // as far as the board has one
   std::optional<Attempt> attempt;  // the open one: for verified, replan, resume and RESERVED
   std::optional<CertificateRecord> certificate;
-  KeyState state = KeyState::available;  // AVAILABLE: fresh, or its last certificate is BURNED
+  KeyState state = KeyState::available;  // AVAILABLE: fresh, or its last certificate is BURNED; or REVOKED
   Sha256 plan_digest{};                  // the plan it was prepared with
   std::string when;                      // UTC of the last transition
   std::string why;
@@ -76,14 +78,43 @@ struct Evidence {
   std::string detail;  // for people, no secrets
 };
 
-/// Something the cloud was, or may have been, told and whose end is not recorded: asked for after a crash, never
-/// repeated blindly. "enrol" opens with the certificate, "activate" with VERIFIED, "revoke" when a renewal replaces a
-/// certificate that may be active. A certificate that is BURNED closes its other intents: it is never activated.
+/// Something the cloud was, or may have been, told of a certificate and whose end is not recorded: asked for after a
+/// crash, never repeated blindly. Enrolment ("enrol", or "register", "policy", "thing", "attach") opens with the
+/// certificate, "activate" and "retire" with VERIFIED, "revoke" when a certificate that the cloud may know is BURNED,
+/// which closes its others: it is never activated.
 struct OpenIntent {
   Attempt attempt;
   std::string act;
   std::string since;  // UTC
   Sha256 certificate_sha256{};
+  std::string cloud_id{};  // as CertificateRecord
+  Bytes certificate_der{};
+  bool is_local = false;  // a cloud elsewhere never heard of it
+};
+
+/// A certificate that the cloud was asked for and whose answer is not recorded: if there is one, this key tells that it
+/// is ours. Closed by settling "issue".
+struct UnansweredIssue {
+  Attempt attempt;
+  std::string since;                        // UTC
+  std::optional<Sha256> public_key_sha256;  // of SubjectPublicKeyInfo; none: the cloud was to make the key
+};
+
+/// Every certificate that was ever recorded, for a comparison with the cloud.
+struct KnownCertificate {
+  Attempt attempt;
+  KeyState state = KeyState::available;  // of the identity; AVAILABLE: released or BURNED, its certificate is nobody's
+  Sha256 sha256{}, public_key_sha256{};
+  std::string cloud_id;
+  bool waits = false;            // something of it is still to be told to the cloud
+  bool was_verified = false;     // once; the thing of its board has been in use
+  std::string answered{};        // UTC, when it came from elsewhere; empty: it was signed here
+  bool may_be_on_board = false;  // VERIFIED once, and none after it: also when it is BURNED
+};
+
+/// A certificate that "retire" ended: it was on a board's thing beside the board's own, and may be anybody's.
+struct RetiredCertificate {
+  std::string device_id, id;  // as the cloud calls it
 };
 
 /// The story of one pass, for export: whatever its end.
@@ -168,6 +199,9 @@ struct LedgerOptions {
   std::string holder;  // "pid 4711 on line-3: espmint run", what a second writer is told
 };
 
+/// Words of cloud/cloud.hpp's `act`.
+using Acts = std::vector<std::string_view>;
+
 class Ledger {
  public:
   /// `folder` holds ledger.db, ledger.lock and ledger.head. Creates them when absent (write). On opening for writing:
@@ -182,25 +216,36 @@ class Ledger {
   // ---- one board, in this order
   virtual Result<Admission> admit(const BoardIdentity&, const Sha256& plan_digest) = 0;
   /// Step 2. Faults: quota_reached; board_held; clock_backwards; ledger_refused when the id is another board's or the
-  /// board has an open identity. `renew`: a VERIFIED board may get a new identity; the old certificate becomes BURNED
+  /// board has an open identity. `renew`: a VERIFIED or REVOKED board may get a new one; the old certificate is BURNED
   /// in the transaction that makes the new one EXPOSED (from then on its key may be overwritten). Released before that,
   /// the old VERIFIED stands.
   virtual Result<Attempt> reserve(const BoardIdentity&, const std::string& device_id, const Sha256& plan_digest,
                                   std::optional<std::uint64_t> quota, bool renew) = 0;
-  /// Step 3: certificate, its id, image digest, and the INTENT to enrol it, before anything hears of it.
-  virtual Result<void> record_certificate(const Attempt&, const CertificateRecord&) = 0;
-  /// Settles an open intent: "enrol", "activate", "revoke". `outcome`: "done" or a reason.
-  virtual Result<void> settle(const Attempt&, std::string_view act, std::string_view outcome) = 0;
+  /// Before a certificate is asked for elsewhere: the INTENT "issue". Closed by record_certificate or settle; released
+  /// with the answer missing it stays open, for what may be there must be found.
+  virtual Result<void> begin_issue(const Attempt&, const std::optional<Sha256>& public_key_sha256) = 0;
+  /// Step 3: certificate, its id, image digest, and the INTENTs to enrol it, in their order, before any of it is done.
+  virtual Result<void> record_certificate(const Attempt&, const CertificateRecord&,
+                                          const Acts& enrolment = {"enrol"}) = 0;
+  /// Settles an open intent. `outcome`: "done" or a reason; `answer`: the certificate's cloud_id where it said one; of
+  /// "retire" the ids of the certificates that it ended, with blanks between.
+  virtual Result<void> settle(const Attempt&, std::string_view act, std::string_view outcome,
+                              std::string_view answer = {}) = 0;
   /// Step 5, the point of no return: durable before the first secret byte reaches a port. Faults: board_held.
   virtual Result<void> expose(const Attempt&) = 0;
   virtual Result<void> mark_written(const Attempt&) = 0;  // step 7
   /// Step 8, only from WRITTEN. The evidence's digest must be the recorded image's, its method one that reads back
-  /// after a reset; else ledger_refused. Faults: board_held.
-  virtual Result<void> mark_verified(const Attempt&, const Evidence&) = 0;
+  /// after a reset; else ledger_refused. Faults: board_held. Of `completion`, "retire" is left out for a board whose
+  /// earlier certificates this ledger has had retired: all that came since it knows.
+  virtual Result<void> mark_verified(const Attempt&, const Evidence&, const Acts& completion = {"activate"}) = 0;
   /// RESERVED only: nothing left the process; the certificate is BURNED, the board is fresh again.
   virtual Result<void> release(const Attempt&, std::string_view why) = 0;
   /// EXPOSED or WRITTEN whose key is gone: certificate BURNED; the board keeps its id and may be reserved again.
   virtual Result<void> burn(const Attempt&, std::string_view why) = 0;
+  /// A person takes back what a board has, EXPOSED, WRITTEN or VERIFIED: its certificate is BURNED and "revoke" is told
+  /// at once, with no successor to wait for. The board is REVOKED until it is renewed. Fault ledger_refused: it has
+  /// none.
+  virtual Result<void> revoke(const std::string& device_id, std::string_view why) = 0;
   virtual Result<void> record_run(const RunRecord&) = 0;
   /// The transitions that `steps` makes become durable in one commit, all or none: for those that nothing happens
   /// between. A step's fault must be returned.
@@ -254,7 +299,17 @@ class Ledger {
   virtual Result<std::vector<DeviceRecord>> devices() = 0;
   virtual Result<std::optional<DeviceRecord>> device(const std::string& id_or_mac) = 0;
   virtual Result<std::vector<RunRecord>> runs() = 0;
-  virtual Result<std::vector<OpenIntent>> open_intents() = 0;
+  /// What is to be told, per board in the order in which it may be: nothing of a RESERVED attempt, whose run tells it
+  /// itself; "revoke" last, and not before a later certificate of the board was VERIFIED; "retire" not while one is on
+  /// its way. "issue" is not among them. At most `limit`.
+  virtual Result<std::vector<OpenIntent>> open_intents(std::size_t limit = SIZE_MAX) = 0;
+  /// Whether an intent still is among open_intents(): for whoever asked some time ago.
+  virtual Result<bool> may_tell(const Attempt&, std::string_view act) = 0;
+  /// How many boards it is that something is to be told of.
+  virtual Result<std::size_t> boards_to_tell() = 0;
+  virtual Result<std::vector<UnansweredIssue>> unanswered_issues() = 0;
+  virtual Result<std::vector<KnownCertificate>> certificates() = 0;
+  virtual Result<std::vector<RetiredCertificate>> retired_certificates() = 0;
   virtual Result<AuditReport> verify_audit() = 0;
 };
 
@@ -270,8 +325,9 @@ class PoolDigester {
     std::uint32_t column = 0;  // from 1; 0: all behind the first field together
     std::uint64_t digest = 0;
   };
-  /// Of the fields behind the first, but for `shared` columns (from 1): one of all together, and one of each that has at
-  /// least 16 bytes. A shorter one alone could be found by trying them all; together they say no more than `row` does.
+  /// Of the fields behind the first, but for `shared` columns (from 1): one of all together, and one of each that has
+  /// at least 16 bytes. A shorter one alone could be found by trying them all; together they say no more than `row`
+  /// does.
   std::vector<Trace> traces(std::span<const std::string_view> values, const std::vector<std::uint32_t>& shared);
 
  private:

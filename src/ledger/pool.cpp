@@ -32,8 +32,8 @@ void read_digest(ByteView from, Sha256& to) {
 
 KeyState state_named(std::string_view name) {
   if (name == name_of(KeyState::available)) return KeyState::available;  // nearly all of a large pool
-  for (KeyState state : {KeyState::reserved, KeyState::exposed, KeyState::written, KeyState::verified, KeyState::quarantined,
-                         KeyState::retired})
+  for (KeyState state : {KeyState::reserved, KeyState::exposed, KeyState::written, KeyState::verified,
+                         KeyState::quarantined, KeyState::retired})
     if (name_of(state) == name) return state;
   return KeyState::available;
 }
@@ -71,7 +71,9 @@ Sha256 PoolDigester::name(std::string_view first_field) {
 std::vector<PoolDigester::Trace> PoolDigester::traces(std::span<const std::string_view> values,
                                                       const std::vector<std::uint32_t>& shared) {
   std::vector<Trace> out;
-  auto is_shared = [&](std::uint32_t column) { return std::find(shared.begin(), shared.end(), column) != shared.end(); };
+  auto is_shared = [&](std::uint32_t column) {
+    return std::find(shared.begin(), shared.end(), column) != shared.end();
+  };
   auto add = [&](std::uint32_t column) {
     Sha256 digest = finish();
     Trace trace{column, 0};
@@ -111,7 +113,8 @@ Bytes encode_traces(const std::vector<PoolDigester::Trace>& traces) {
   return out;
 }
 
-PoolDigests pool_digests(std::string_view salt, const std::vector<std::string>& values, const std::vector<std::uint32_t>& shared) {
+PoolDigests pool_digests(std::string_view salt, const std::vector<std::string>& values,
+                         const std::vector<std::uint32_t>& shared) {
   PoolDigester digester{salt};
   std::vector<std::string_view> views{values.begin(), values.end()};
   return {digester.row(views), digester.name(views.empty() ? std::string_view{} : views.front()),
@@ -149,10 +152,11 @@ Result<std::int64_t> Store::import_keys(const std::vector<PoolImport>& rows, std
                               {"suspected", std::move(suspected)},
                               {"source", escape_controls(source)}}));
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    auto kept = db_.run("INSERT INTO pool_key(number, row_sha256, name_sha256, traces, state, device, audit) "
-                        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                        {first + static_cast<std::int64_t>(i), ByteView{rows[i].digests.row}, ByteView{rows[i].digests.name},
-                         rows[i].digests.traces, name_of(rows[i].state), rows[i].device, audit});
+    auto kept = db_.run(
+        "INSERT INTO pool_key(number, row_sha256, name_sha256, traces, state, device, audit) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        {first + static_cast<std::int64_t>(i), ByteView{rows[i].digests.row}, ByteView{rows[i].digests.name},
+         rows[i].digests.traces, name_of(rows[i].state), rows[i].device, audit});
     if (!kept && kept.error().code == Code::ledger_refused)
       return fail(refused("a key of this import is in the pool already", fmt::format("the import's key {}", i + 1),
                           "Nothing was imported"));
@@ -188,19 +192,21 @@ Result<PoolKey> Store::find_key(std::int64_t number, std::initializer_list<KeySt
   return std::move(key);
 }
 
-Result<void> Store::move_key(std::int64_t number, std::initializer_list<KeyState> from, KeyState to, std::string_view event,
-                             Detail detail) {
+Result<void> Store::move_key(std::int64_t number, std::initializer_list<KeyState> from, KeyState to,
+                             std::string_view event, Detail detail) {
   TRY(Change change, Change::begin(*this));
   TRY(PoolKey key, find_key(number, from, name_of(to)));
   detail["key"] = number;
   TRY(auto audit, change.log(event, key.device, std::move(detail)));
   if (to == KeyState::exposed) {
-    TRY(auto held, db_.first("SELECT held FROM board JOIN pool_key ON pool_key.board = board.number WHERE pool_key.number = ?1",
-                             {number}, [](const Row& row) { return row.text(0); }));
+    TRY(auto held,
+        db_.first("SELECT held FROM board JOIN pool_key ON pool_key.board = board.number WHERE pool_key.number = ?1",
+                  {number}, [](const Row& row) { return row.text(0); }));
     if (held && !held->empty())
       return fail({Code::board_held, Remedy::refuse, "the board is held", {}, *held, "Set it aside; a person decides"});
-    TRY(db_.run("UPDATE board SET exposed = 1, audit = ?2 WHERE number = (SELECT board FROM pool_key WHERE number = ?1)",
-                {number, audit}));
+    TRY(db_.run(
+        "UPDATE board SET exposed = 1, audit = ?2 WHERE number = (SELECT board FROM pool_key WHERE number = ?1)",
+        {number, audit}));
   }
   const bool free = to == KeyState::available;
   TRY(db_.run(free ? "UPDATE pool_key SET state = ?2, audit = ?3, device = '', board = NULL WHERE number = ?1"
@@ -218,7 +224,7 @@ Result<void> Store::reserve_key(std::int64_t number, const BoardIdentity& board,
   if (!has.empty())
     return fail(refused(fmt::format("device {} has a key already", device_id),
                         fmt::format("key {} is {}", has.back().number, name_of(has.back().state))));
-  Detail detail = {{"mac", to_string(board.mac)}, {"chip", board.chip}, {"unique_id", board.unique_id},
+  Detail detail = {{"mac", to_string(board.mac)}, {"chip", board.chip},      {"unique_id", board.unique_id},
                    {"flash_id", board.flash_id},  {"board", claimed.number}, {"key", number}};
   TRY(auto audit, change.log("key_reserved", device_id, std::move(detail)));
   TRY(keep_claim(claimed, board, device_id, audit));
@@ -237,7 +243,7 @@ Result<void> Store::bind_key(std::int64_t number, const BoardIdentity& board, co
   if (!has.empty() && has.back().number != number)
     return fail(refused(fmt::format("device {} has a key already", device_id),
                         fmt::format("key {} is {}", has.back().number, name_of(has.back().state))));
-  Detail detail = {{"mac", to_string(board.mac)}, {"chip", board.chip}, {"unique_id", board.unique_id},
+  Detail detail = {{"mac", to_string(board.mac)}, {"chip", board.chip},      {"unique_id", board.unique_id},
                    {"flash_id", board.flash_id},  {"board", claimed.number}, {"key", number}};
   TRY(auto audit, change.log("key_bound", device_id, std::move(detail)));
   TRY(keep_claim(claimed, board, device_id, audit));
@@ -260,7 +266,8 @@ Result<void> Store::mark_key_written(std::int64_t number) {
 }
 
 Result<void> Store::mark_key_verified(std::int64_t number, const KeyEvidence& evidence) {
-  if (std::find(key_evidence_methods.begin(), key_evidence_methods.end(), evidence.method) == key_evidence_methods.end())
+  if (std::find(key_evidence_methods.begin(), key_evidence_methods.end(), evidence.method) ==
+      key_evidence_methods.end())
     return fail(refused("this is no evidence that the board holds its key", escape_controls(evidence.method),
                         fmt::format("Evidence is one of: {}", fmt::join(key_evidence_methods, ", "))));
   return move_key(number, {KeyState::written}, KeyState::verified, "key_verified",
@@ -284,22 +291,27 @@ Result<void> Store::suspect_key(std::int64_t number, const std::string& device, 
   TRY(Change change, Change::begin(*this));
   TRY(find_key(number, {KeyState::available}, "QUARANTINED"));
   TRY(auto audit, change.log("key_suspected", device, {{"key", number}, {"why", escape_controls(why)}}));
-  TRY(db_.run("UPDATE pool_key SET state = 'QUARANTINED', device = ?2, audit = ?3 WHERE number = ?1", {number, device, audit}));
+  TRY(db_.run("UPDATE pool_key SET state = 'QUARANTINED', device = ?2, audit = ?3 WHERE number = ?1",
+              {number, device, audit}));
   return change.commit();
 }
 
 Result<std::vector<std::int64_t>> Store::suspected_keys() {
   std::vector<std::int64_t> out;
-  TRY(db_.each("SELECT pool_key.number FROM audit, json_each(audit.detail, '$.suspected') AS suspect "
-               "JOIN pool_key ON pool_key.number = suspect.value WHERE event = 'keys_imported' AND state = 'QUARANTINED' AND pool_key.device = ''",
+  TRY(
+      db_.each("SELECT pool_key.number FROM audit, json_each(audit.detail, '$.suspected') AS suspect "
+               "JOIN pool_key ON pool_key.number = suspect.value WHERE event = 'keys_imported' AND state = "
+               "'QUARANTINED' AND pool_key.device = ''",
                {}, [&](const Row& row) { out.push_back(row.integer(0)); }));
   return out;
 }
 
 Result<void> Store::acquit_key(std::int64_t number, std::string_view why) {
   TRY(PoolKey key, find_key(number, {KeyState::quarantined}, "taken for unused"));
-  if (!key.device.empty()) return fail(refused(fmt::format("key {} is {}'s", number, key.device), "it was exposed to that board"));
-  return move_key(number, {KeyState::quarantined}, KeyState::available, "key_acquitted", {{"why", escape_controls(why)}});
+  if (!key.device.empty())
+    return fail(refused(fmt::format("key {} is {}'s", number, key.device), "it was exposed to that board"));
+  return move_key(number, {KeyState::quarantined}, KeyState::available, "key_acquitted",
+                  {{"why", escape_controls(why)}});
 }
 
 Result<void> Store::retire_key(std::int64_t number, std::string_view by, std::string_view why) {
@@ -339,7 +351,9 @@ Result<std::vector<PoolKey>> Store::pool_keys(std::int64_t first, std::int64_t c
 Result<void> Store::each_key(std::int64_t first, const std::function<void(const PoolKey&)>& see) {
   PoolKey key;
   Result<void> asked = ok();
-  TRY(db_.each("SELECT number, state, device, audit, row_sha256, name_sha256, traces FROM pool_key WHERE number >= ?1 ORDER BY number",
+  TRY(
+      db_.each("SELECT number, state, device, audit, row_sha256, name_sha256, traces FROM pool_key WHERE number >= ?1 "
+               "ORDER BY number",
                {first}, [&](const Row& row) {
                  if (!asked) return;
                  key.number = row.integer(0);

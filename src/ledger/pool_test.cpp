@@ -10,7 +10,8 @@ struct Pool : testing::Test {
   std::unique_ptr<Ledger> ledger = open_ledger(folder, clock);
 
   PoolImport key(int n, KeyState state = KeyState::available, std::string device = "") {
-    return {pool_digests(ledger->salt(), {fmt::format("uuid-{}", n), fmt::format("secret-{}", n)}), state, std::move(device)};
+    return {pool_digests(ledger->salt(), {fmt::format("uuid-{}", n), fmt::format("secret-{}", n)}), state,
+            std::move(device)};
   }
   void fill(int count) {
     std::vector<PoolImport> rows;
@@ -18,7 +19,9 @@ struct Pool : testing::Test {
     EXPECT_EQ(must(ledger->import_keys(rows, "keys.csv")), 1);
   }
   PoolKey at(std::int64_t number) { return must(ledger->pool()).at(static_cast<std::size_t>(number - 1)); }
-  void reserve(std::int64_t number, int board) { EXPECT_OK(ledger->reserve_key(number, board_of(board), id_of(board), std::nullopt)); }
+  void reserve(std::int64_t number, int board) {
+    EXPECT_OK(ledger->reserve_key(number, board_of(board), id_of(board), std::nullopt));
+  }
   void give(std::int64_t number, int board) {
     reserve(number, board);
     EXPECT_OK(ledger->expose_key(number));
@@ -150,25 +153,29 @@ TEST(PoolAudit, NamesWhatWasWrittenPastIt) {
   struct Case {
     const char *sql, *says;
   };
-  for (const Case& one : {Case{"UPDATE pool_key SET state = 'AVAILABLE', device = '', board = NULL WHERE number = 1", "key 1 was changed"},
-                          Case{"UPDATE pool_key SET row_sha256 = zeroblob(32) WHERE number = 3", "another SHA-256"},
-                          Case{"UPDATE pool_key SET traces = zeroblob(8) WHERE number = 3", "another SHA-256"},
-                          Case{"DELETE FROM pool_key WHERE number = 2", "key 2 is missing"},
-                          Case{"DELETE FROM pool_key WHERE number = 3", "missing"},
-                          Case{"INSERT INTO pool_key VALUES (4, randomblob(32), randomblob(32), zeroblob(8), 'AVAILABLE', '', NULL, 2)",
-                               "key 4 is in no audit row"}}) {
+  for (const Case& one :
+       {Case{"UPDATE pool_key SET state = 'AVAILABLE', device = '', board = NULL WHERE number = 1",
+             "key 1 was changed"},
+        Case{"UPDATE pool_key SET row_sha256 = zeroblob(32) WHERE number = 3", "another SHA-256"},
+        Case{"UPDATE pool_key SET traces = zeroblob(8) WHERE number = 3", "another SHA-256"},
+        Case{"DELETE FROM pool_key WHERE number = 2", "key 2 is missing"},
+        Case{"DELETE FROM pool_key WHERE number = 3", "missing"},
+        Case{"INSERT INTO pool_key VALUES (4, randomblob(32), randomblob(32), zeroblob(8), 'AVAILABLE', '', NULL, 2)",
+             "key 4 is in no audit row"}}) {
     TestFolder folder;
     TestClock clock;
     auto ledger = open_ledger(folder, clock);
     std::vector<PoolImport> rows;
-    for (const char* name : {"a", "b", "c"}) rows.push_back({pool_digests(ledger->salt(), {name}), KeyState::available, ""});
+    for (const char* name : {"a", "b", "c"})
+      rows.push_back({pool_digests(ledger->salt(), {name}), KeyState::available, ""});
     must(ledger->import_keys(rows, "keys.csv"));
     must(ledger->reserve_key(1, board_of(7), id_of(7), std::nullopt));
     must(ledger->expose_key(1));
     ledger.reset();
     EXPECT_EQ(must(verify_audit(folder.path())).why, "");
     tamper(folder, one.sql);
-    EXPECT_NE(must(verify_audit(folder.path())).why.find(one.says), std::string::npos) << must(verify_audit(folder.path())).why;
+    EXPECT_NE(must(verify_audit(folder.path())).why.find(one.says), std::string::npos)
+        << must(verify_audit(folder.path())).why;
   }
 }
 

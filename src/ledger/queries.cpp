@@ -34,13 +34,17 @@ RunRecord read_run(const Row& row, int at) {
   return out;
 }
 
-constexpr std::string_view certificate_columns =
-    "certificate.sha256, certificate.serial, certificate.der, certificate.public_key_der, certificate.image_md5, "
-    "certificate.image_sha256";
+const std::string& certificate_columns() {
+  static const std::string columns = fmt::format(
+      "certificate.sha256, certificate.serial, certificate.der, certificate.public_key_der, certificate.image_md5, "
+      "certificate.image_sha256, {}",
+      cloud_id_column);
+  return columns;
+}
 
 CertificateRecord read_certificate(const Row& row, int at) {
-  return {row.digest<32>(at), row.text(at + 1),       row.blob(at + 2),
-          row.blob(at + 3),   row.digest<16>(at + 4), row.digest<32>(at + 5)};
+  return {row.digest<32>(at),     row.text(at + 1),       row.blob(at + 2), row.blob(at + 3),
+          row.digest<16>(at + 4), row.digest<32>(at + 5), row.text(at + 6)};
 }
 
 KeyState state_named(const std::string& name) {
@@ -58,7 +62,7 @@ KeyState lesser(bool has_identity, KeyState identity, KeyState key) {
 }  // namespace
 
 Result<std::optional<CertificateRecord>> Store::certificate_of(std::int64_t attempt) {
-  static const std::string sql = fmt::format("SELECT {} FROM certificate WHERE attempt = ?1", certificate_columns);
+  static const std::string sql = fmt::format("SELECT {} FROM certificate WHERE attempt = ?1", certificate_columns());
   return db_.first(sql, {attempt}, [](const Row& row) { return read_certificate(row, 0); });
 }
 
@@ -66,7 +70,9 @@ Result<std::vector<DeviceRecord>> Store::devices_where(std::string_view conditio
   // A board that is being renewed shows the identity it has, not the one it may get.
   std::string sql = fmt::format(
       "SELECT board.mac, board.chip, board.unique_id, board.flash_id, board.device_id, board.held, identity.state, "
-      "audit.time, certificate.attempt, run.number, {}, {}, pool_key.number, pool_key.state, identity.attempt FROM board "
+      "audit.time, certificate.attempt, run.number, {}, {}, pool_key.number, pool_key.state, identity.attempt, "
+      "(SELECT past.state FROM identity AS past WHERE past.board = board.number "
+      "  AND past.state NOT IN ('RESERVED', 'RELEASED') ORDER BY past.attempt DESC LIMIT 1) = 'REVOKED' FROM board "
       "LEFT JOIN identity ON identity.attempt = (SELECT open.attempt FROM identity AS open WHERE open.board = "
       "board.number "
       "  AND open.state IN ('RESERVED', 'EXPOSED', 'WRITTEN', 'VERIFIED') ORDER BY open.state = 'RESERVED' LIMIT 1) "
@@ -78,7 +84,7 @@ Result<std::vector<DeviceRecord>> Store::devices_where(std::string_view conditio
       "LEFT JOIN run ON run.number = (SELECT max(last.number) FROM run AS last WHERE last.mac = board.mac "
       "  AND last.chip = board.chip AND last.unique_id = board.unique_id AND last.flash_id = board.flash_id) "
       "WHERE {} ORDER BY board.number",
-      certificate_columns, run_columns, condition);
+      certificate_columns(), run_columns, condition);
   std::vector<DeviceRecord> out;
   TRY(db_.each(sql, args, [&](const Row& row) {
     DeviceRecord device;
@@ -88,12 +94,13 @@ Result<std::vector<DeviceRecord>> Store::devices_where(std::string_view conditio
     device.state = state_named(row.text(6));
     device.updated = row.text(7);
     if (!row.is_null(8)) device.certificate = read_certificate(row, 10);
-    if (!row.is_null(9)) device.last_run = read_run(row, 16);
-    if (!row.is_null(31)) {
-      device.key = row.integer(31);
-      KeyState key = row.text(32) == name_of(KeyState::quarantined) ? KeyState::quarantined : state_named(row.text(32));
-      device.state = lesser(!row.is_null(33), device.state, key);
+    if (!row.is_null(9)) device.last_run = read_run(row, 17);
+    if (!row.is_null(32)) {
+      device.key = row.integer(32);
+      KeyState key = row.text(33) == name_of(KeyState::quarantined) ? KeyState::quarantined : state_named(row.text(33));
+      device.state = lesser(!row.is_null(34), device.state, key);
     }
+    if (row.integer(35) != 0) device.state = KeyState::revoked;
     out.push_back(std::move(device));
   }));
   return out;
@@ -122,19 +129,6 @@ Result<std::vector<RunRecord>> Store::runs() {
   static const std::string sql = fmt::format("SELECT {} FROM run ORDER BY number", run_columns);
   std::vector<RunRecord> out;
   TRY(db_.each(sql, {}, [&](const Row& row) { out.push_back(read_run(row, 0)); }));
-  return out;
-}
-
-Result<std::vector<OpenIntent>> Store::open_intents() {
-  std::vector<OpenIntent> out;
-  TRY(
-      db_.each("SELECT intent.attempt, device_id, act, time, sha256 FROM intent "
-               "JOIN identity ON identity.attempt = intent.attempt JOIN board ON number = identity.board "
-               "JOIN certificate ON certificate.attempt = intent.attempt JOIN audit ON seq = intent.audit "
-               "WHERE intent.state = 'OPEN' ORDER BY intent.audit",
-               {}, [&](const Row& row) {
-                 out.push_back({{row.integer(0), row.text(1)}, row.text(2), row.text(3), row.digest<32>(4)});
-               }));
   return out;
 }
 

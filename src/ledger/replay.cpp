@@ -32,8 +32,9 @@ const TableSpec certificate_table{
     "SELECT attempt, board, sha256, serial, public_key_sha256, image_md5, image_sha256, state, audit, der, "
     "public_key_der FROM certificate",
     {"board", "sha256", "serial", "public_key_sha256", "image_md5", "image_sha256", "state"}};
-const TableSpec intent_table{
-    "intent", "SELECT attempt || ' ' || act, state, outcome, audit FROM intent", {"state", "outcome"}};
+const TableSpec intent_table{"intent",
+                             "SELECT attempt || ' ' || act, state, outcome, answer, subject, audit FROM intent",
+                             {"state", "outcome", "answer", "subject"}};
 const TableSpec evidence_table{
     "evidence", "SELECT attempt, method, image_md5, detail, audit FROM evidence", {"method", "image_md5", "detail"}};
 const TableSpec run_table{
@@ -49,6 +50,9 @@ constexpr std::size_t identity_board = 0;
 constexpr std::size_t identity_renews = 2;
 constexpr std::size_t identity_state = 3;
 constexpr std::size_t certificate_state = 6;
+constexpr std::size_t intent_state = 0;
+constexpr std::size_t intent_outcome = 1;
+constexpr std::size_t intent_subject = 3;
 
 /// A field as the tables show it; a missing one is empty.
 std::string field(const json& detail, const char* name) {
@@ -115,14 +119,29 @@ void Replay::burn_certificate(const std::string& attempt, std::int64_t row) {
   if (certificate == certificates_.end()) return;
   certificate->second.values[certificate_state] = "BURNED";
   certificate->second.row = row;
-  bool was_activated = false;
-  for (const char* act : {"enrol", "activate"}) {
-    auto intent = intents_.find(attempt + " " + act);
+  bool may_be_known = false;
+  for (std::string_view act : {"enrol", "policy", "thing", "attach", "retire", "issue", "register", "activate"}) {
+    auto intent = intents_.find(fmt::format("{} {}", attempt, act));
     if (intent == intents_.end()) continue;
-    if (intent->second.values[0] == "OPEN") intent->second = {{"DONE", "certificate burned"}, row};
-    was_activated = was_activated || std::string_view{act} == "activate";
+    may_be_known = may_be_known || act == "issue" || act == "register" || act == "activate";
+    if (intent->second.values[intent_state] != "OPEN") continue;
+    intent->second.values[intent_state] = "DONE";
+    intent->second.values[intent_outcome] = "certificate burned";
+    intent->second.row = row;
   }
-  if (was_activated) intents_[attempt + " revoke"] = {{"OPEN", ""}, row};
+  if (may_be_known) open_intent(attempt, "revoke", row);
+}
+
+void Replay::open_intent(const std::string& attempt, std::string_view act, std::int64_t row) {
+  intents_[fmt::format("{} {}", attempt, act)] = {{"OPEN", "", "", ""}, row};
+}
+
+std::string Replay::open_intents(const json& detail, const std::string& attempt, std::int64_t row) {
+  for (const json& act : detail.value("acts", json::array())) {
+    if (!act.is_string()) return "an act has no name";
+    open_intent(attempt, act.get<std::string>(), row);
+  }
+  return {};
 }
 
 std::string Replay::expose_board(const std::string& number, std::int64_t row) {
@@ -154,13 +173,22 @@ std::string Replay::step(const AuditRow& row, const json& detail) {
          field(detail, "public_key_sha256"), field(detail, "image_md5"), field(detail, "image_sha256"), "PENDING"},
         seq};
     if (!certificates_.try_emplace(attempt, std::move(cells)).second) return "the attempt has a certificate already";
-    intents_[attempt + " enrol"] = {{"OPEN", ""}, seq};
+    if (auto issue = intents_.find(attempt + " issue"); issue != intents_.end())
+      issue->second = {{"DONE", "done", field(detail, "cloud_id"), issue->second.values[intent_subject]}, seq};
+    return open_intents(detail, attempt, seq);
+  }
+  if (row.event == "issue_begun") {
+    auto at = identities_.find(attempt);
+    if (at == identities_.end() || at->second.values[identity_state] != "RESERVED" || certificates_.contains(attempt))
+      return "the attempt is not RESERVED";
+    open_intent(attempt, "issue", seq);
+    intents_[attempt + " issue"].values[intent_subject] = field(detail, "public_key_sha256");
     return {};
   }
   if (row.event == "settled") {
     auto at = intents_.find(attempt + " " + field(detail, "act"));
     if (at == intents_.end() || at->second.values[0] != "OPEN") return "that intent is not open";
-    at->second = {{"DONE", field(detail, "outcome")}, seq};
+    at->second = {{"DONE", field(detail, "outcome"), field(detail, "answer"), at->second.values[intent_subject]}, seq};
     return {};
   }
   if (row.event == "exposed") {
@@ -184,7 +212,7 @@ std::string Replay::step(const AuditRow& row, const json& detail) {
     if (certificate == certificates_.end() || certificate->second.values[4] != field(detail, "image_md5"))
       return "its evidence is of another image";
     evidence_[attempt] = {{field(detail, "method"), field(detail, "image_md5"), field(detail, "detail")}, seq};
-    intents_[attempt + " activate"] = {{"OPEN", ""}, seq};
+    if (std::string why = open_intents(detail, attempt, seq); !why.empty()) return why;
     return move_identity(attempt, "WRITTEN", "VERIFIED", seq);
   }
   if (row.event == "released") {
@@ -194,6 +222,10 @@ std::string Replay::step(const AuditRow& row, const json& detail) {
   if (row.event == "burned") {
     burn_certificate(attempt, seq);
     return move_identity(attempt, "EXPOSED WRITTEN", "BURNED", seq);
+  }
+  if (row.event == "revoked") {
+    burn_certificate(attempt, seq);
+    return move_identity(attempt, "EXPOSED WRITTEN VERIFIED", "REVOKED", seq);
   }
   if (row.event == "held") {
     const std::string why = field(detail, "why");

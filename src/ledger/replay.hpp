@@ -40,6 +40,8 @@ class Replay {
   std::string reserve(const AuditRow&, const nlohmann::json&);
   std::string move_identity(const std::string& attempt, std::string_view from, std::string_view to, std::int64_t row);
   void burn_certificate(const std::string& attempt, std::int64_t row);
+  void open_intent(const std::string& attempt, std::string_view act, std::int64_t row);
+  std::string open_intents(const nlohmann::json& detail, const std::string& attempt, std::int64_t row);
   std::string expose_board(const std::string& number, std::int64_t row);
   std::string put_board(const std::string& number, const nlohmann::json&, const std::string& device_id,
                         const std::string& held, std::int64_t row);

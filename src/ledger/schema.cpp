@@ -11,8 +11,9 @@ namespace espmint {
 namespace {
 
 // The rules are written twice on purpose: the transitions refuse with a sentence for a person, these refuse whoever
-// writes past them. A pool's rules are chains of OR: for an IN, SQLite builds a table anew for every row of an import, which
-// takes as long as all the rest. Every row that changes names the audit row that says so (`audit`), so no change goes without one.
+// writes past them. A pool's rules are chains of OR: for an IN, SQLite builds a table anew for every row of an import,
+// which takes as long as all the rest. Every row that changes names the audit row that says so (`audit`), so no change
+// goes without one.
 constexpr std::string_view schema = R"sql(
 CREATE TABLE meta(
   key   TEXT PRIMARY KEY,
@@ -49,7 +50,7 @@ CREATE TABLE identity(
   board   INTEGER NOT NULL REFERENCES board(number),
   plan    TEXT NOT NULL CHECK(length(plan) = 64),
   renews  INTEGER REFERENCES identity(attempt),
-  state   TEXT NOT NULL CHECK(state IN ('RESERVED', 'RELEASED', 'EXPOSED', 'WRITTEN', 'VERIFIED', 'BURNED')),
+  state   TEXT NOT NULL CHECK(state IN ('RESERVED', 'RELEASED', 'EXPOSED', 'WRITTEN', 'VERIFIED', 'BURNED', 'REVOKED')),
   audit   INTEGER NOT NULL REFERENCES audit(seq)
 ) STRICT;
 CREATE INDEX identity_board ON identity(board);
@@ -74,9 +75,11 @@ CREATE UNIQUE INDEX certificate_one_live ON certificate(board) WHERE state = 'LI
 
 CREATE TABLE intent(
   attempt INTEGER NOT NULL REFERENCES identity(attempt),
-  act     TEXT NOT NULL CHECK(act IN ('enrol', 'activate', 'revoke')),
+  act     TEXT NOT NULL CHECK(act IN ('issue', 'enrol', 'register', 'policy', 'thing', 'attach', 'activate', 'retire', 'revoke')),
   state   TEXT NOT NULL CHECK(state IN ('OPEN', 'DONE')),
+  subject TEXT NOT NULL DEFAULT '',
   outcome TEXT NOT NULL DEFAULT '',
+  answer  TEXT NOT NULL DEFAULT '',
   audit   INTEGER NOT NULL REFERENCES audit(seq),
   PRIMARY KEY(attempt, act)
 ) STRICT;
@@ -164,6 +167,7 @@ CREATE TRIGGER identity_never_returns BEFORE UPDATE ON identity
   WHEN NOT ((OLD.state = 'RESERVED' AND NEW.state IN ('RELEASED', 'EXPOSED'))
          OR (OLD.state = 'EXPOSED' AND NEW.state IN ('WRITTEN', 'BURNED'))
          OR (OLD.state = 'WRITTEN' AND NEW.state IN ('VERIFIED', 'BURNED'))
+         OR (OLD.state IN ('EXPOSED', 'WRITTEN', 'VERIFIED') AND NEW.state = 'REVOKED')
          OR (OLD.state = 'VERIFIED' AND NEW.state = 'BURNED'
              AND EXISTS (SELECT 1 FROM identity WHERE renews = OLD.attempt AND state = 'RESERVED' AND board = OLD.board)))
   BEGIN SELECT RAISE(ABORT, 'no state returns and none is skipped'); END;
@@ -195,6 +199,7 @@ CREATE TRIGGER certificate_never_returns BEFORE UPDATE ON certificate
 CREATE TRIGGER intent_stays BEFORE DELETE ON intent BEGIN SELECT RAISE(ABORT, 'an intent is settled, not removed'); END;
 CREATE TRIGGER intent_is_settled_once BEFORE UPDATE ON intent
   WHEN OLD.state <> 'OPEN' OR NEW.state <> 'DONE' OR NEW.attempt <> OLD.attempt OR NEW.act <> OLD.act
+    OR NEW.subject <> OLD.subject
   BEGIN SELECT RAISE(ABORT, 'an intent is settled once'); END;
 CREATE TRIGGER pool_key_stays BEFORE DELETE ON pool_key BEGIN SELECT RAISE(ABORT, 'a key is never forgotten'); END;
 CREATE TRIGGER pool_key_is_itself BEFORE UPDATE ON pool_key

@@ -10,7 +10,7 @@ namespace espmint {
 
 /// "ESML"; `file ledger.db` shows it, and no other program's database is mistaken for a ledger.
 inline constexpr std::int64_t ledger_application_id = 0x45534d4c;
-inline constexpr std::int64_t ledger_schema_version = 3;
+inline constexpr std::int64_t ledger_schema_version = 5;
 
 /// Tables, indexes, triggers and both numbers above, into an empty database; inside the caller's transaction.
 Result<void> create_schema(Database&);

@@ -81,7 +81,8 @@ Bytes Row::blob(int column) const {
 }
 std::string_view Row::view(int column) const {
   const auto* data = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
-  return data ? std::string_view{data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))} : std::string_view{};
+  return data ? std::string_view{data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))}
+              : std::string_view{};
 }
 ByteView Row::bytes(int column) const {
   const auto* data = static_cast<const std::uint8_t*>(sqlite3_column_blob(statement_, column));

@@ -1,5 +1,5 @@
 // ledger/store.hpp: the one form of Ledger, on SQLite; private to this room. open.cpp opens and checks, ledger.cpp
-// holds the transitions, queries.cpp the reading.
+// holds the transitions of a board, intents.cpp what the cloud is to be told, pool.cpp keys, queries.cpp the reading.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -52,7 +52,14 @@ Result<std::string> difference_of_head(Database&, const std::string& ledger_id, 
 std::string show_tuple(const BoardIdentity&);
 /// A rule forbids it: ledger_refused, for a person to decide.
 Fault refused(std::string what, std::string seen = {}, std::string advice = {});
+/// Text from boards, clouds and people as the ledger keeps it: valid UTF-8 without control bytes.
+std::string clean(std::string_view text);
 void reach_crash_point(std::string_view point);
+
+/// What the cloud calls the certificate of a query's row: whoever was told of it first has said so.
+inline constexpr std::string_view cloud_id_column =
+    "coalesce((SELECT answer FROM intent AS said WHERE said.attempt = certificate.attempt AND said.act <> 'retire' "
+    "AND said.answer <> '' LIMIT 1), '')";
 
 class Store final : public Ledger {
  public:
@@ -74,13 +81,15 @@ class Store final : public Ledger {
   Result<Admission> admit(const BoardIdentity&, const Sha256& plan_digest) override;
   Result<Attempt> reserve(const BoardIdentity&, const std::string& device_id, const Sha256& plan_digest,
                           std::optional<std::uint64_t> quota, bool renew) override;
-  Result<void> record_certificate(const Attempt&, const CertificateRecord&) override;
-  Result<void> settle(const Attempt&, std::string_view act, std::string_view outcome) override;
+  Result<void> begin_issue(const Attempt&, const std::optional<Sha256>& public_key_sha256) override;
+  Result<void> record_certificate(const Attempt&, const CertificateRecord&, const Acts& enrolment) override;
+  Result<void> settle(const Attempt&, std::string_view act, std::string_view outcome, std::string_view answer) override;
   Result<void> expose(const Attempt&) override;
   Result<void> mark_written(const Attempt&) override;
-  Result<void> mark_verified(const Attempt&, const Evidence&) override;
+  Result<void> mark_verified(const Attempt&, const Evidence&, const Acts& completion) override;
   Result<void> release(const Attempt&, std::string_view why) override;
   Result<void> burn(const Attempt&, std::string_view why) override;
+  Result<void> revoke(const std::string& device_id, std::string_view why) override;
   Result<void> record_run(const RunRecord&) override;
   Result<void> together(const std::function<Result<void>()>& steps) override;
   Result<std::int64_t> import_keys(const std::vector<PoolImport>&, std::string_view source) override;
@@ -108,7 +117,12 @@ class Store final : public Ledger {
   Result<std::vector<DeviceRecord>> devices() override;
   Result<std::optional<DeviceRecord>> device(const std::string& id_or_mac) override;
   Result<std::vector<RunRecord>> runs() override;
-  Result<std::vector<OpenIntent>> open_intents() override;
+  Result<std::vector<OpenIntent>> open_intents(std::size_t limit) override;
+  Result<bool> may_tell(const Attempt&, std::string_view act) override;
+  Result<std::size_t> boards_to_tell() override;
+  Result<std::vector<UnansweredIssue>> unanswered_issues() override;
+  Result<std::vector<KnownCertificate>> certificates() override;
+  Result<std::vector<RetiredCertificate>> retired_certificates() override;
   Result<AuditReport> verify_audit() override;
 
  private:
@@ -152,7 +166,16 @@ class Store final : public Ledger {
   /// A board has at most one of each: RESERVED, and one of EXPOSED, WRITTEN, VERIFIED.
   enum class Phase { reserved, exposed };
   Result<std::optional<KnownAttempt>> attempt_of(std::int64_t board, Phase);
+  /// When and why a person took back the last identity that the board had; nothing: nobody did.
+  struct Revocation {
+    std::string when, why;
+  };
+  Result<std::optional<Revocation>> revocation_of(std::int64_t board);
   Result<KnownAttempt> find(const Attempt&, std::initializer_list<std::string_view> states, std::string_view verb);
+  /// Inside a change.
+  Result<void> open_intents_to(const Acts&, std::int64_t attempt, std::int64_t audit);
+  /// Of a completion, what this board does not have behind it.
+  Result<Acts> still_to_do(const Acts& completion, std::int64_t board);
   /// Everything that ends with a certificate that nobody may use: its row and its intents. Inside a change.
   Result<void> burn_certificate(std::int64_t attempt, std::int64_t audit);
   Result<void> set_state(std::int64_t attempt, std::string_view state, std::int64_t audit);

@@ -13,12 +13,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto reopen_pause = 250ms;   // a network port whose board is away
-constexpr auto look_again = 1000ms;    // an adapter that stays while boards come and go
+constexpr auto reopen_pause = 250ms;  // a network port whose board is away
+constexpr auto look_again = 1000ms;   // an adapter that stays while boards come and go
 
 bool is_local_port(const std::string& name) { return name.find("://") == std::string::npos; }
 bool is_port_away(const Fault& fault) { return fault.code == Code::port_gone || fault.code == Code::port_failed; }
-bool is_unusable(const Fault& fault) { return fault.code == Code::port_denied || fault.code == Code::port_busy || fault.code == Code::port_claimed; }
+bool is_unusable(const Fault& fault) {
+  return fault.code == Code::port_denied || fault.code == Code::port_busy || fault.code == Code::port_claimed;
+}
 bool nobody_answered(const RunOutcome& outcome) {
   return !outcome.board && outcome.fault && met_no_board(outcome.fault->code);
 }
@@ -42,16 +44,22 @@ Exit LineSummary::exit() const {
 struct Line::Slot {
   std::string name;
   PortInfo info;
-  bool named = false;       // by --port: it is waited for; the others live as long as their node
-  bool absent = false;      // says the hot-plug
-  bool served = false;      // a board has been here
+  bool named = false;                    // by --port: it is waited for; the others live as long as their node
+  bool absent = false;                   // says the hot-plug
+  bool served = false;                   // a board has been here
   std::optional<Instant> tried_since{};  // to open a port that is there and goes again
   std::unique_ptr<ReturningPort> port;
   BoardRun* running = nullptr;
 };
 
-Line::Line(Loop& loop, Station& station, PortOpener& opener, PortWatcher* watcher, LineObserver& observer, LineOptions options)
-    : loop_(loop), station_(station), opener_(opener), watcher_(watcher), observer_(observer), options_(std::move(options)),
+Line::Line(Loop& loop, Station& station, PortOpener& opener, PortWatcher* watcher, LineObserver& observer,
+           LineOptions options)
+    : loop_(loop),
+      station_(station),
+      opener_(opener),
+      watcher_(watcher),
+      observer_(observer),
+      options_(std::move(options)),
       ended_(std::make_unique<Event>()) {}
 
 Line::~Line() = default;
@@ -202,7 +210,8 @@ Task<bool> Line::serve_one_board(Slot& slot) {
     }
     account(outcome);
     observer_.on_done(slot.name, outcome);
-    bool nothing_left = outcome.fault && (outcome.fault->code == Code::quota_reached || outcome.fault->code == Code::pool_exhausted);
+    bool nothing_left =
+        outcome.fault && (outcome.fault->code == Code::quota_reached || outcome.fault->code == Code::pool_exhausted);
     if (nothing_left) {
       drain(outcome.fault);
     } else if (outcome.fault && outcome.fault->remedy == Remedy::stop_line) {
@@ -226,8 +235,9 @@ Task<bool> Line::serve_one_board(Slot& slot) {
   co_return !slot.absent;
 }
 
-/// A board has left when its node vanishes or the connection closes. Where the adapter stays (a fixture), the next board
-/// is told by the banner that every ROM prints at power-on; a slot where nobody answered is asked again every second.
+/// A board has left when its node vanishes or the connection closes. Where the adapter stays (a fixture), the next
+/// board is told by the banner that every ROM prints at power-on; a slot where nobody answered is asked again every
+/// second.
 Task<> Line::wait_until_left(Slot& slot, const RunOutcome& outcome) {
   std::string tail;
   std::array<std::uint8_t, 1024> buffer;
@@ -265,7 +275,8 @@ Task<> Line::wait_until_left(Slot& slot, const RunOutcome& outcome) {
 Task<bool> Line::only_restarted(Slot& slot) {
   if (slot.port->absences().count == 0) co_return false;
   auto back = co_await slot.port->reopen(station_.clock.now() + fastest_hand);
-  co_return back && back->who != PortReturn::Who::other && (back->who == PortReturn::Who::same || back->away <= fastest_hand);
+  co_return back && back->who != PortReturn::Who::other &&
+      (back->who == PortReturn::Who::same || back->away <= fastest_hand);
 }
 
 void Line::account(const RunOutcome& outcome) {

@@ -15,10 +15,10 @@
 namespace espmint {
 
 struct LineOptions {
-  std::vector<std::string> ports;   // exactly these; empty: every known adapter that the watcher reports
+  std::vector<std::string> ports;      // exactly these; empty: every known adapter that the watcher reports
   std::optional<std::uint64_t> count;  // end after so many boards with a final verdict
-  std::size_t slots = 256;          // at most so many at once
-  bool one_pass = false;            // `prepare`: every slot ends with its first board, or the lack of one
+  std::size_t slots = 256;             // at most so many at once
+  bool one_pass = false;               // `prepare`: every slot ends with its first board, or the lack of one
 };
 
 struct LineSummary {
@@ -42,7 +42,8 @@ class LineObserver : public RunObserver {
 class Line {
  public:
   /// `watcher` may be null when all ports are named.
-  Line(Loop& loop, Station& station, PortOpener& opener, PortWatcher* watcher, LineObserver& observer, LineOptions options);
+  Line(Loop& loop, Station& station, PortOpener& opener, PortWatcher* watcher, LineObserver& observer,
+       LineOptions options);
   ~Line();
 
   /// Ends when the count is reached, every named slot of a single pass is done, or it is interrupted.

@@ -308,7 +308,9 @@ namespace {
 /// Whether a template says who the board is: more than what every board of a batch could hold.
 bool is_identity(const Template& content) {
   for (std::string_view word : words_of(content.text))
-    if (content.from_disk || (!word.starts_with("values.") && word != "root_ca" && word != "serial")) return true;
+    if (content.from_disk ||
+        (!word.starts_with("values.") && word != "root_ca" && word != "endpoint" && word != "serial"))
+      return true;
   return false;
 }
 

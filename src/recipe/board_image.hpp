@@ -14,8 +14,8 @@ namespace espmint {
 
 /// Bytes of the files that templates name, by path.
 using DiskFiles = std::map<std::string, Bytes>;
-/// Every file of the plan, those that all boards share as the plan read them, for the board with these values (certificate and key are not needed yet). Faults: those of
-/// the folder, naming the file; nothing was written then.
+/// Every file of the plan, those that all boards share as the plan read them, for the board with these values
+/// (certificate and key are not needed yet). Faults: those of the folder, naming the file; nothing was written then.
 Result<DiskFiles> read_disk_files(const Plan&, const BoardValues&, const Folder&);
 
 /// Partitions as they were read from a board: the image's, and that of its NVS keys where it has one.

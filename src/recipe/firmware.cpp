@@ -14,8 +14,10 @@ namespace {
 
 constexpr std::uint32_t default_table_offset = 0x8000, table_bytes = 0xc00;
 constexpr std::string_view where_they_lie =
-    "They usually lie in build/bootloader/ and build/partition_table/ (ESP-IDF), in .pio/build/ENV/ (PlatformIO), or beside "
-    "the sketch after \"Export Compiled Binary\" (Arduino): name that folder with --firmware, or put them beside the app";
+    "They usually lie in build/bootloader/ and build/partition_table/ (ESP-IDF), in .pio/build/ENV/ (PlatformIO), or "
+    "beside "
+    "the sketch after \"Export Compiled Binary\" (Arduino): name that folder with --firmware, or put them beside the "
+    "app";
 
 std::string join(const std::string& folder, const std::string& name) {
   if (folder.empty() || folder == "." || name.starts_with('/')) return name;
@@ -33,10 +35,12 @@ Fault incomplete(std::string what, std::string seen = {}, std::string advice = s
 
 Result<const ChipSpec*> chip_of_image(const AppImage& image, const std::string& file) {
   if (const ChipSpec* chip = chip_with_image_id(image.chip_id)) return chip;
-  Fault fault{Code::firmware_wrong_chip, Remedy::refuse, fmt::format("{} is for a chip that this version does not know", file)};
+  Fault fault{Code::firmware_wrong_chip, Remedy::refuse,
+              fmt::format("{} is for a chip that this version does not know", file)};
   std::string_view name = image_chip_name(image.chip_id);
   fault.seen = name.empty() ? fmt::format("chip id {} in its header", image.chip_id) : std::string{name};
-  fault.advice = fmt::format("It knows {}: build for one of these, or flash this one with `esptool`", names_of_all_chips());
+  fault.advice =
+      fmt::format("It knows {}: build for one of these, or flash this one with `esptool`", names_of_all_chips());
   return fail(std::move(fault));
 }
 
@@ -50,7 +54,9 @@ std::optional<std::string> first_there(const Folder& folder, const std::vector<s
 Result<FirmwarePart> read_part(const Folder& folder, const std::string& path, FlashOffset at) {
   FirmwarePart part{at, {}, path};
   TRY(part.bytes, folder.read(path));
-  if (part.bytes.empty()) return fail({Code::input_invalid, Remedy::refuse, fmt::format("{} is empty", path), {}, {}, "Build the firmware again"});
+  if (part.bytes.empty())
+    return fail(
+        {Code::input_invalid, Remedy::refuse, fmt::format("{} is empty", path), {}, {}, "Build the firmware again"});
   return part;
 }
 
@@ -58,7 +64,8 @@ Result<PartitionTable> table_of(const FirmwarePart& part) {
   PartitionTableOptions options;
   options.offset = part.at;
   auto table = in_input(parse_partition_table(part.bytes, options), part.source);
-  if (!table) table.error().code = Code::firmware_damaged;  // here it is a part of the firmware, not an input of its own
+  if (!table)
+    table.error().code = Code::firmware_damaged;  // here it is a part of the firmware, not an input of its own
   return table;
 }
 
@@ -91,7 +98,12 @@ Result<FirmwareSet> from_flasher_args(const Folder& folder, const std::string& f
   TRY(Bytes text, folder.read(file));
   auto json = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
   auto wrong = [&file](std::string what) {
-    return fail({Code::input_invalid, Remedy::refuse, std::move(what), {.input = file}, {}, "Build the firmware again with ESP-IDF"});
+    return fail({Code::input_invalid,
+                 Remedy::refuse,
+                 std::move(what),
+                 {.input = file},
+                 {},
+                 "Build the firmware again with ESP-IDF"});
   };
   if (json.is_discarded() || !json.is_object()) return wrong("this is no JSON object");
   if (!json.contains("flash_files") || !json["flash_files"].is_object() || json["flash_files"].empty())
@@ -103,7 +115,8 @@ Result<FirmwareSet> from_flasher_args(const Folder& folder, const std::string& f
     if (!at || !name.is_string()) return wrong(fmt::format("\"{}\" is no offset of a file", offset));
     auto part = read_part(folder, join(base, name.get<std::string>()), *at);
     if (!part && part.error().code == Code::input_missing)
-      return fail(incomplete(fmt::format("{} names {}, which is not there", file, name.get<std::string>()), {}, "Build the firmware again: `idf.py build`"));
+      return fail(incomplete(fmt::format("{} names {}, which is not there", file, name.get<std::string>()), {},
+                             "Build the firmware again: `idf.py build`"));
     TRY(FirmwarePart found, std::move(part));
     set.parts.push_back(std::move(found));
   }
@@ -121,7 +134,8 @@ Result<FirmwareSet> from_flasher_args(const Folder& folder, const std::string& f
   // "detect" and "keep" are no sizes.
   if (auto settings = json.find("flash_settings"); settings != json.end())
     set.stated_flash_size = parse_number(text_at(*settings, "flash_size").value_or(""));
-  look_for_geometry(folder, set, {join(base, "config/sdkconfig.json"), join(base, "sdkconfig"), join(base, "../sdkconfig")});
+  look_for_geometry(folder, set,
+                    {join(base, "config/sdkconfig.json"), join(base, "sdkconfig"), join(base, "../sdkconfig")});
   set.found_as = fmt::format("ESP-IDF build folder {}", base.empty() ? "." : base);
   return set;
 }
@@ -162,12 +176,16 @@ Result<FirmwareSet> from_merged(const Bytes& bytes, std::uint32_t base, const st
     }
   }
   if (!bootloader_at)
-    return fail(incomplete(fmt::format("{} is a merged image without a bootloader", file), "no image header where a chip's ROM looks for one",
-                           "Merge again with the bootloader at its chip's offset (ESP32 and S2: 0x1000, C5 and P4: 0x2000, others: 0x0)"));
+    return fail(incomplete(
+        fmt::format("{} is a merged image without a bootloader", file),
+        "no image header where a chip's ROM looks for one",
+        "Merge again with the bootloader at its chip's offset (ESP32 and S2: 0x1000, C5 and P4: 0x2000, others: 0x0)"));
   take(default_table_offset, cut(default_table_offset, table_bytes), "partition table");
   TRY(set.table, table_of(set.parts.back()));
   for (const Partition& partition : set.table.partitions) {
-    if (partition.range.at.bytes < default_table_offset + table_bytes || partition.range.at.bytes - base >= bytes.size()) continue;
+    if (partition.range.at.bytes < default_table_offset + table_bytes ||
+        partition.range.at.bytes - base >= bytes.size())
+      continue;
     ByteView content = cut(partition.range.at.bytes, partition.range.size);
     if (is_blank(content)) {
       std::uint32_t sectors = static_cast<std::uint32_t>(content.size() / 0x1000 * 0x1000);
@@ -197,7 +215,8 @@ struct WrongFile {
 constexpr std::string_view name_the_app = "Name the app, a merged image or the build folder with --firmware";
 constexpr std::array wrong_files{
     WrongFile{FileKind::partition_table, "Name the app itself; its table is found beside it"},
-    WrongFile{FileKind::partition_csv, "Name the app itself; the built table (partitions.bin, partition-table.bin) is found beside it"},
+    WrongFile{FileKind::partition_csv,
+              "Name the app itself; the built table (partitions.bin, partition-table.bin) is found beside it"},
     WrongFile{FileKind::elf, "The linker's file is not what is flashed: name the .bin beside it, or the build folder"},
     WrongFile{FileKind::intel_hex, "ESP32 boards take binary images: name the build's .bin"},
     WrongFile{FileKind::uf2, "Name the build's .bin, from which the UF2 was packed"},
@@ -208,7 +227,9 @@ constexpr std::array wrong_files{
 
 /// Says what a file is that is no app, and what to give instead.
 Fault no_app(const std::string& file, FileKind kind) {
-  Fault fault{Code::input_invalid, Remedy::refuse, fmt::format("{} is {}, not firmware", file, title_of(kind)), {}, {}, std::string{name_the_app}};
+  Fault fault{
+      Code::input_invalid,      Remedy::refuse, fmt::format("{} is {}, not firmware", file, title_of(kind)), {}, {},
+      std::string{name_the_app}};
   for (const WrongFile& row : wrong_files)
     if (row.kind == kind) fault.advice = row.advice;
   return fault;
@@ -218,7 +239,8 @@ Fault no_app(const std::string& file, FileKind kind) {
 bool pio_builds_littlefs(const Folder& folder, const std::string& beside) {
   std::string environment = name_in(beside), builds = parent_of(beside);
   if (builds != ".pio/build" && !builds.ends_with("/.pio/build")) return false;
-  auto text = folder.read(join(builds.substr(0, builds.size() - std::string_view{".pio/build"}.size()), "platformio.ini"));
+  auto text =
+      folder.read(join(builds.substr(0, builds.size() - std::string_view{".pio/build"}.size()), "platformio.ini"));
   if (!text) return false;
   bool ours = false, in_all = false;
   std::optional<bool> own, for_all;
@@ -239,16 +261,24 @@ bool pio_builds_littlefs(const Folder& folder, const std::string& beside) {
 
 /// The file system image that PlatformIO and Arduino leave beside an app: what a SPIFFS partition brings, whose files
 /// are merged with each board's.
-Result<void> take_file_system(const Folder& folder, FirmwareSet& set, const std::string& beside, const std::string& stem) {
+Result<void> take_file_system(const Folder& folder, FirmwareSet& set, const std::string& beside,
+                              const std::string& stem) {
   std::vector<const Partition*> homes;  // LittleFS bears SPIFFS's subtype in the tables of Arduino and PlatformIO
   for (const Partition& partition : set.table.partitions)
     if (partition.is_data(data_subtype_spiffs)) homes.push_back(&partition);
   auto littlefs = first_there(folder, {join(beside, "littlefs.bin"), join(beside, stem + ".littlefs.bin")});
   bool is_littlefs = littlefs || pio_builds_littlefs(folder, beside);
-  std::string seen = littlefs ? *littlefs + " lies beside the app" : "platformio.ini says board_build.filesystem = littlefs";
+  std::string seen =
+      littlefs ? *littlefs + " lies beside the app" : "platformio.ini says board_build.filesystem = littlefs";
   if (is_littlefs && homes.size() == 1) {
-    Fault fault{Code::image_invalid, Remedy::refuse, "this firmware mounts LittleFS, and this version makes SPIFFS only", {}, std::move(seen)};
-    fault.advice = "Build the firmware with SPIFFS (board_build.filesystem = spiffs); where it does use SPIFFS, remove what says otherwise";
+    Fault fault{Code::image_invalid,
+                Remedy::refuse,
+                "this firmware mounts LittleFS, and this version makes SPIFFS only",
+                {},
+                std::move(seen)};
+    fault.advice =
+        "Build the firmware with SPIFFS (board_build.filesystem = spiffs); where it does use SPIFFS, remove what says "
+        "otherwise";
     return fail(std::move(fault));
   }
   if (is_littlefs) set.notes.push_back(fmt::format("LittleFS is left out, this version makes SPIFFS only: {}", seen));
@@ -260,7 +290,8 @@ Result<void> take_file_system(const Folder& folder, FirmwareSet& set, const std:
     return ok();
   }
   TRY(FirmwarePart part, read_part(folder, *image, homes.front()->range.at));
-  set.notes.push_back(fmt::format("{} lies beside the app and is taken for partition \"{}\"", *image, homes.front()->name));
+  set.notes.push_back(
+      fmt::format("{} lies beside the app and is taken for partition \"{}\"", *image, homes.front()->name));
   set.parts.push_back(std::move(part));
   return ok();
 }
@@ -282,15 +313,18 @@ Result<FirmwareSet> from_app(const Folder& folder, const std::string& file) {
       for (const std::string& name : names) out.push_back(join(place, name));
     return out;
   };
-  auto bootloader = first_there(folder, candidates({stem + ".bootloader.bin", "bootloader.bin", "bootloader/bootloader.bin"}));
-  auto table = first_there(folder, candidates({stem + ".partitions.bin", "partitions.bin", "partition.bin", "partition-table.bin",
-                                               "partition_table/partition-table.bin"}));
+  auto bootloader =
+      first_there(folder, candidates({stem + ".bootloader.bin", "bootloader.bin", "bootloader/bootloader.bin"}));
+  auto table = first_there(folder, candidates({stem + ".partitions.bin", "partitions.bin", "partition.bin",
+                                               "partition-table.bin", "partition_table/partition-table.bin"}));
   if (!bootloader || !table) {
     std::string missing;
     if (!bootloader) missing = fmt::format("bootloader.bin (for {:#x})", chip->bootloader.bytes);
-    if (!table) missing += fmt::format("{}partitions.bin (for {:#x})", missing.empty() ? "" : " and ", default_table_offset);
-    return fail(incomplete(fmt::format("{} is an app alone: {} {} missing", file, missing, bootloader || table ? "is" : "are"),
-                           fmt::format("looked in {} and in the current folder", beside.empty() ? "." : beside)));
+    if (!table)
+      missing += fmt::format("{}partitions.bin (for {:#x})", missing.empty() ? "" : " and ", default_table_offset);
+    return fail(
+        incomplete(fmt::format("{} is an app alone: {} {} missing", file, missing, bootloader || table ? "is" : "are"),
+                   fmt::format("looked in {} and in the current folder", beside.empty() ? "." : beside)));
   }
   TRY(FirmwarePart bootloader_part, read_part(folder, *bootloader, chip->bootloader));
   TRY(FirmwarePart table_part, read_part(folder, *table, {default_table_offset}));
@@ -299,7 +333,12 @@ Result<FirmwareSet> from_app(const Folder& folder, const std::string& file) {
   for (const Partition& partition : set.table.partitions)
     if (partition.is_app() && (partition.subtype == 0x00 || (partition.subtype == 0x10 && !home))) home = &partition;
   if (!home)
-    return fail({Code::firmware_does_not_fit, Remedy::refuse, fmt::format("{} has no partition for an app", *table), {}, {}, "It needs \"factory\" or \"ota_0\""});
+    return fail({Code::firmware_does_not_fit,
+                 Remedy::refuse,
+                 fmt::format("{} has no partition for an app", *table),
+                 {},
+                 {},
+                 "It needs \"factory\" or \"ota_0\""});
   app.at = home->range.at;
   set.parts.push_back(std::move(bootloader_part));
   set.parts.push_back(std::move(table_part));
@@ -334,7 +373,9 @@ std::vector<std::string> files_ending(const Folder& folder, const std::string& p
 }
 
 /// The apps among an Arduino folder's files: "blink.ino.bin", not "blink.ino.bootloader.bin".
-std::vector<std::string> arduino_apps(const Folder& folder, const std::string& path) { return files_ending(folder, path, ".ino.bin"); }
+std::vector<std::string> arduino_apps(const Folder& folder, const std::string& path) {
+  return files_ending(folder, path, ".ino.bin");
+}
 
 Result<std::string> only_one(const std::vector<std::string>& files, std::string_view what) {
   if (files.size() == 1) return files.front();
@@ -358,7 +399,8 @@ Result<FirmwareSet> from_folder(const Folder& folder, const std::string& path) {
   if (folder.exists(join(path, "firmware.bin"))) return from_file(folder, join(path, "firmware.bin"));
   std::vector<std::string> environments;
   for (const std::string& name : folder.list(join(path, ".pio/build")))
-    if (folder.exists(join(path, ".pio/build/" + name + "/firmware.bin"))) environments.push_back(join(path, ".pio/build/" + name + "/firmware.bin"));
+    if (folder.exists(join(path, ".pio/build/" + name + "/firmware.bin")))
+      environments.push_back(join(path, ".pio/build/" + name + "/firmware.bin"));
   if (!environments.empty()) {
     TRY(std::string app, only_one(environments, "PlatformIO environments"));
     return from_app(folder, app);
@@ -427,34 +469,58 @@ std::optional<SpiffsGeometry> spiffs_geometry_of_sdkconfig(std::string_view text
 
 Result<FirmwareSet> find_firmware(const Folder& folder, const std::string& path, const FirmwareOptions& options) {
   if (!path.empty() && !folder.exists(path))
-    return fail({Code::input_missing, Remedy::refuse, fmt::format("{} is not there", path), {}, {}, "Name a build folder, a merged image or an app"});
+    return fail({Code::input_missing,
+                 Remedy::refuse,
+                 fmt::format("{} is not there", path),
+                 {},
+                 {},
+                 "Name a build folder, a merged image or an app"});
   bool is_folder = path.empty() || folder.is_folder(path);
   std::string named = path;
   while (named.size() > 1 && named.back() == '/') named.pop_back();
   if (named == ".") named.clear();
   TRY(FirmwareSet set, is_folder ? from_folder(folder, named) : from_file(folder, named));
-  std::sort(set.parts.begin(), set.parts.end(), [](const FirmwarePart& a, const FirmwarePart& b) { return a.at < b.at; });
+  std::sort(set.parts.begin(), set.parts.end(),
+            [](const FirmwarePart& a, const FirmwarePart& b) { return a.at < b.at; });
   bool has_table = false;
   for (const FirmwarePart& part : set.parts) {
     if (part.at != set.table_at) continue;
     has_table = true;
     TRY(set.table, table_of(part));
   }
-  if (!has_table) return fail(incomplete(fmt::format("{} has no partition table", set.found_as), fmt::format("nothing for {:#x}", set.table_at.bytes)));
+  if (!has_table)
+    return fail(incomplete(fmt::format("{} has no partition table", set.found_as),
+                           fmt::format("nothing for {:#x}", set.table_at.bytes)));
 
   const ChipSpec* wanted = nullptr;
   if (options.chip != "auto" && !options.chip.empty()) {
     wanted = chip_named(options.chip);
-    if (!wanted) return fail({Code::usage, Remedy::refuse, fmt::format("\"{}\" is no chip that this version knows", options.chip), {}, {}, fmt::format("It knows {}", names_of_all_chips())});
+    if (!wanted)
+      return fail({Code::usage,
+                   Remedy::refuse,
+                   fmt::format("\"{}\" is no chip that this version knows", options.chip),
+                   {},
+                   {},
+                   fmt::format("It knows {}", names_of_all_chips())});
   }
   for (const FirmwarePart& part : set.parts) {
     auto image = parse_app_image(part.bytes);
     if (!image) continue;
     TRY(const ChipSpec* chip, chip_of_image(*image, part.source));
     if (wanted && chip != wanted)
-      return fail({Code::firmware_wrong_chip, Remedy::refuse, fmt::format("{} is for {}, not for {}", part.source, chip->title, wanted->title), {}, {}, "Check --chip and the recipe's chip, or build for that chip"});
+      return fail({Code::firmware_wrong_chip,
+                   Remedy::refuse,
+                   fmt::format("{} is for {}, not for {}", part.source, chip->title, wanted->title),
+                   {},
+                   {},
+                   "Check --chip and the recipe's chip, or build for that chip"});
     if (set.chip && chip != set.chip)
-      return fail({Code::firmware_wrong_chip, Remedy::refuse, fmt::format("{} is for {}, the rest is for {}", part.source, chip->title, set.chip->title), {}, {}, "Clean and build again"});
+      return fail({Code::firmware_wrong_chip,
+                   Remedy::refuse,
+                   fmt::format("{} is for {}, the rest is for {}", part.source, chip->title, set.chip->title),
+                   {},
+                   {},
+                   "Clean and build again"});
     set.chip = chip;
   }
   if (!set.chip) return fail(incomplete(fmt::format("{} has neither bootloader nor app", set.found_as)));

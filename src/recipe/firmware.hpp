@@ -30,12 +30,12 @@ struct FirmwareSet {
   std::vector<FirmwarePart> parts;  // in flash order
   PartitionTable table;
   FlashOffset table_at{0x8000};
-  std::vector<FlashRange> blank;            // partitions that a merged image holds erased
-  std::optional<SpiffsGeometry> geometry;   // CONFIG_SPIFFS_* of the build, where that is known
+  std::vector<FlashRange> blank;               // partitions that a merged image holds erased
+  std::optional<SpiffsGeometry> geometry;      // CONFIG_SPIFFS_* of the build, where that is known
   std::optional<ByteCount> stated_flash_size;  // what the build was made for
-  std::string project, version;             // of the app
-  bool named_after_file = false;            // the app does not say its project's name
-  std::vector<std::string> notes;           // sentences for the person: what lies here and is (not) used
+  std::string project, version;                // of the app
+  bool named_after_file = false;               // the app does not say its project's name
+  std::vector<std::string> notes;              // sentences for the person: what lies here and is (not) used
 };
 
 struct FirmwareOptions {

@@ -23,12 +23,14 @@ using Offsets = std::vector<std::uint32_t>;
 
 std::string sentence(const Result<FirmwareSet>& result) { return result ? "(found)" : describe(result.error()); }
 /// Code and words of a refusal; every refusal leaves the decision to a person.
-testing::AssertionResult refused(const Result<FirmwareSet>& result, Code code, std::initializer_list<std::string_view> words) {
+testing::AssertionResult refused(const Result<FirmwareSet>& result, Code code,
+                                 std::initializer_list<std::string_view> words) {
   if (result) return testing::AssertionFailure() << "it was accepted";
   if (result.error().code != code || result.error().remedy != Remedy::refuse)
     return testing::AssertionFailure() << name_of(result.error().code) << ": " << sentence(result);
   for (std::string_view word : words)
-    if (sentence(result).find(word) == std::string::npos) return testing::AssertionFailure() << "no \"" << word << "\" in: " << sentence(result);
+    if (sentence(result).find(word) == std::string::npos)
+      return testing::AssertionFailure() << "no \"" << word << "\" in: " << sentence(result);
   return testing::AssertionSuccess();
 }
 
@@ -72,7 +74,8 @@ TEST(Firmware, OfAPlatformIoProjectIsItsOnlyEnvironment) {
 
 TEST(Firmware, OfAnArduinoBuildFolderTakesBootApp0WhereItIs) {
   MemoryFolder folder;
-  folder.put("out/Blink.ino.bin", test_app(esp32s3_id, "arduino-lib-builder")).put("out/Blink.ino.bootloader.bin", test_bootloader(esp32s3_id));
+  folder.put("out/Blink.ino.bin", test_app(esp32s3_id, "arduino-lib-builder"))
+      .put("out/Blink.ino.bootloader.bin", test_bootloader(esp32s3_id));
   folder.put("out/Blink.ino.partitions.bin", test_table(ota_csv)).put("out/boot_app0.bin", Bytes(0x2000, 0x01));
   auto set = find_firmware(folder, "out");
   ASSERT_TRUE(set) << sentence(set);
@@ -92,7 +95,9 @@ TEST(Firmware, OfAnArduinoSketchLiesBelowItsBuildFolder) {
 TEST(Firmware, TakesTheNamesThatPeopleGiveThePartitionTable) {
   for (const char* name : {"partitions.bin", "partition.bin", "partition-table.bin"}) {
     MemoryFolder folder;
-    folder.put("firmware.bin", test_app()).put("bootloader.bin", test_bootloader()).put(name, test_table(one_spiffs_csv));
+    folder.put("firmware.bin", test_app())
+        .put("bootloader.bin", test_bootloader())
+        .put(name, test_table(one_spiffs_csv));
     auto set = find_firmware(folder, "firmware.bin");
     EXPECT_TRUE(set) << name << ": " << sentence(set);
   }
@@ -100,7 +105,9 @@ TEST(Firmware, TakesTheNamesThatPeopleGiveThePartitionTable) {
 
 TEST(Firmware, ElsewhereFindsItsNeighboursInTheCurrentFolder) {
   MemoryFolder folder;
-  folder.put("downloads/firmware.bin", test_app()).put("bootloader.bin", test_bootloader()).put("partition.bin", test_table(one_spiffs_csv));
+  folder.put("downloads/firmware.bin", test_app())
+      .put("bootloader.bin", test_bootloader())
+      .put("partition.bin", test_table(one_spiffs_csv));
   auto set = find_firmware(folder, "downloads/firmware.bin");
   ASSERT_TRUE(set) << sentence(set);
   EXPECT_EQ(offsets(*set), (Offsets{0x1000, 0x8000, 0x10000}));
@@ -117,34 +124,52 @@ TEST(Firmware, GoesToTheFactoryPartitionBeforeAnOtaOne) {
 
 TEST(Firmware, OfABootloaderInTheAppsPlaceIsRefused) {
   MemoryFolder folder;
-  folder.put("firmware.bin", test_bootloader()).put("bootloader.bin", test_bootloader()).put("partitions.bin", test_table(one_spiffs_csv));
-  EXPECT_TRUE(refused(find_firmware(folder, "bootloader.bin"), Code::firmware_incomplete, {"bootloader.bin is a bootloader, not an app"}));
+  folder.put("firmware.bin", test_bootloader())
+      .put("bootloader.bin", test_bootloader())
+      .put("partitions.bin", test_table(one_spiffs_csv));
+  EXPECT_TRUE(refused(find_firmware(folder, "bootloader.bin"), Code::firmware_incomplete,
+                      {"bootloader.bin is a bootloader, not an app"}));
   folder.put("firmware.bin", test_image({.payload = 200, .load_address = 0x4007'8000}));
-  EXPECT_TRUE(refused(find_firmware(folder, "firmware.bin"), Code::firmware_incomplete, {"firmware.bin is a bootloader, not an app", ".ino.bin"}));
+  EXPECT_TRUE(refused(find_firmware(folder, "firmware.bin"), Code::firmware_incomplete,
+                      {"firmware.bin is a bootloader, not an app", ".ino.bin"}));
   folder.put("firmware.bin", test_app()).put("bootloader.bin", test_app());
-  EXPECT_TRUE(refused(find_firmware(folder, "firmware.bin"), Code::firmware_incomplete, {"bootloader.bin is an app, not a bootloader", "thermostat"}));
+  EXPECT_TRUE(refused(find_firmware(folder, "firmware.bin"), Code::firmware_incomplete,
+                      {"bootloader.bin is an app, not a bootloader", "thermostat"}));
 }
 
 TEST(Firmware, WithoutADescriptionIsAnAppWhereItIsMappedFromFlash) {
   MemoryFolder folder;
-  folder.put("nesemu.bin", test_image({})).put("bootloader.bin", test_bootloader()).put("partitions.bin", test_table(one_spiffs_csv));
+  folder.put("nesemu.bin", test_image({}))
+      .put("bootloader.bin", test_bootloader())
+      .put("partitions.bin", test_table(one_spiffs_csv));
   auto set = find_firmware(folder, "nesemu.bin");
   EXPECT_TRUE(set) << sentence(set);
 }
 
 TEST(Firmware, OfAWrongKindSaysWhatItLooksLikeAndWhatToGive) {
   MemoryFolder folder;
-  folder.put("partitions.bin", test_table(one_spiffs_csv)).put("app.elf", std::string_view{"\x7f" "ELF\x01"}).put("partitions.csv", one_spiffs_csv);
-  folder.put("logo.png", std::string_view{"\x89PNG\r\n"}).put("all.zip", std::string_view{"PK\x03\x04"}).put("app.hex", std::string_view{":020000040800F2\n"});
-  for (auto [file, looks, give] : {std::array{"partitions.bin", "a partition table", "the app itself"}, std::array{"app.elf", "an ELF file", ".bin"},
-                                   std::array{"partitions.csv", "a partition table's CSV", "the app itself"}, std::array{"logo.png", "a PNG picture", "--firmware"},
-                                   std::array{"all.zip", "a ZIP archive", "Unpack"}, std::array{"app.hex", "an Intel HEX file", ".bin"}})
+  folder.put("partitions.bin", test_table(one_spiffs_csv))
+      .put("app.elf", std::string_view{"\x7f"
+                                       "ELF\x01"})
+      .put("partitions.csv", one_spiffs_csv);
+  folder.put("logo.png", std::string_view{"\x89PNG\r\n"})
+      .put("all.zip", std::string_view{"PK\x03\x04"})
+      .put("app.hex", std::string_view{":020000040800F2\n"});
+  for (auto [file, looks, give] :
+       {std::array{"partitions.bin", "a partition table", "the app itself"},
+        std::array{"app.elf", "an ELF file", ".bin"},
+        std::array{"partitions.csv", "a partition table's CSV", "the app itself"},
+        std::array{"logo.png", "a PNG picture", "--firmware"}, std::array{"all.zip", "a ZIP archive", "Unpack"},
+        std::array{"app.hex", "an Intel HEX file", ".bin"}})
     EXPECT_TRUE(refused(find_firmware(folder, file), Code::input_invalid, {file, looks, give}));
 }
 
 TEST(Firmware, BesideALittleFsImageIsRefused) {
   MemoryFolder folder;
-  folder.put("firmware.bin", test_app()).put("bootloader.bin", test_bootloader()).put("partitions.bin", test_table(one_spiffs_csv)).put("littlefs.bin", "x");
+  folder.put("firmware.bin", test_app())
+      .put("bootloader.bin", test_bootloader())
+      .put("partitions.bin", test_table(one_spiffs_csv))
+      .put("littlefs.bin", "x");
   EXPECT_TRUE(refused(find_firmware(folder, ""), Code::image_invalid, {"littlefs.bin", "SPIFFS only"}));
   folder.put("partitions.bin", test_table(no_spiffs_csv));
   auto set = find_firmware(folder, "");
@@ -156,18 +181,24 @@ TEST(Firmware, BesideALittleFsImageIsRefused) {
 TEST(Firmware, OfAPlatformIoEnvironmentWithLittleFsIsRefused) {
   const std::string below = "lamp/.pio/build/lolin/";
   MemoryFolder folder;
-  folder.put(below + "firmware.bin", test_app()).put(below + "bootloader.bin", test_bootloader()).put(below + "partitions.bin", test_table(one_spiffs_csv));
+  folder.put(below + "firmware.bin", test_app())
+      .put(below + "bootloader.bin", test_bootloader())
+      .put(below + "partitions.bin", test_table(one_spiffs_csv));
   folder.put("lamp/platformio.ini", "[env:other]\nboard_build.filesystem = littlefs\n[env:lolin]\nboard = lolin32\n");
   EXPECT_TRUE(find_firmware(folder, "lamp"));
   folder.put("lamp/platformio.ini", "[env]\nboard_build.filesystem=littlefs\n[env:lolin]\nboard = lolin32\n");
   EXPECT_TRUE(refused(find_firmware(folder, "lamp"), Code::image_invalid, {"platformio.ini", "SPIFFS only"}));
-  folder.put("lamp/platformio.ini", "[env]\nboard_build.filesystem=littlefs\n[env:lolin]\nboard_build.filesystem = spiffs\n");
+  folder.put("lamp/platformio.ini",
+             "[env]\nboard_build.filesystem=littlefs\n[env:lolin]\nboard_build.filesystem = spiffs\n");
   EXPECT_TRUE(find_firmware(folder, "lamp"));
 }
 
 TEST(Firmware, BesideASpiffsImageTakesItWhereThereIsOnePlaceForIt) {
   MemoryFolder folder;
-  folder.put("firmware.bin", test_app()).put("bootloader.bin", test_bootloader()).put("partitions.bin", test_table(one_spiffs_csv)).put("spiffs.bin", "x");
+  folder.put("firmware.bin", test_app())
+      .put("bootloader.bin", test_bootloader())
+      .put("partitions.bin", test_table(one_spiffs_csv))
+      .put("spiffs.bin", "x");
   auto set = find_firmware(folder, "");
   ASSERT_TRUE(set) << sentence(set);
   EXPECT_EQ(part_at(*set, 0x110000).source, "spiffs.bin");
@@ -188,8 +219,9 @@ TEST(Firmware, WithATableOfNothingNamesTheTable) {
 TEST(Firmware, AloneSaysWhatIsMissingWhereItLiesAndWhereItGoes) {
   MemoryFolder folder;
   folder.put("firmware.bin", test_app());
-  EXPECT_TRUE(refused(find_firmware(folder, "firmware.bin"), Code::firmware_incomplete,
-                      {"bootloader.bin", "0x1000", "partitions.bin", "0x8000", ".pio/build", "build/bootloader", "Arduino"}));
+  EXPECT_TRUE(
+      refused(find_firmware(folder, "firmware.bin"), Code::firmware_incomplete,
+              {"bootloader.bin", "0x1000", "partitions.bin", "0x8000", ".pio/build", "build/bootloader", "Arduino"}));
   folder.put("firmware.bin", test_app(esp32c3_id)).put("partitions.bin", test_table(one_spiffs_csv));
   auto partly = find_firmware(folder, "firmware.bin");
   EXPECT_TRUE(refused(partly, Code::firmware_incomplete, {"bootloader.bin", "0x0"}));
@@ -197,7 +229,8 @@ TEST(Firmware, AloneSaysWhatIsMissingWhereItLiesAndWhereItGoes) {
 }
 
 TEST(Firmware, ThatIsNotThereSaysWhatWouldDo) {
-  EXPECT_TRUE(refused(find_firmware(MemoryFolder{}.put("notes.txt", "x"), ""), Code::firmware_incomplete, {"flasher_args.json", "--firmware"}));
+  EXPECT_TRUE(refused(find_firmware(MemoryFolder{}.put("notes.txt", "x"), ""), Code::firmware_incomplete,
+                      {"flasher_args.json", "--firmware"}));
   EXPECT_TRUE(refused(find_firmware(MemoryFolder{}, "nowhere"), Code::input_missing, {"nowhere"}));
 }
 
@@ -207,20 +240,25 @@ TEST(Firmware, MergedIsSplitByItsPartitionTable) {
   Bytes storage(0x10000, 0xff);
   storage[5] = 0;
   for (auto [chip_id, bootloader] : {std::pair{esp32_id, 0x1000u}, {esp32s3_id, 0u}, {esp32c3_id, 0u}}) {
-    Bytes file = merged({{bootloader, test_bootloader(chip_id)}, {0x8000, test_table(one_spiffs_csv)}, {0x10000, test_app(chip_id)}, {0x110000, storage}});
+    Bytes file = merged({{bootloader, test_bootloader(chip_id)},
+                         {0x8000, test_table(one_spiffs_csv)},
+                         {0x10000, test_app(chip_id)},
+                         {0x110000, storage}});
     auto set = find_firmware(MemoryFolder{}.put("all.bin", file), "all.bin");
     ASSERT_TRUE(set) << sentence(set);
     EXPECT_EQ(offsets(*set), (Offsets{bootloader, 0x8000, 0x10000, 0x110000}));
     EXPECT_EQ(part_at(*set, bootloader).bytes, test_bootloader(chip_id));
     EXPECT_EQ(part_at(*set, 0x10000).bytes, test_app(chip_id));
-    EXPECT_EQ(part_at(*set, 0x110000).bytes, storage) << "a file system is written whole: what lay there before would show behind it";
+    EXPECT_EQ(part_at(*set, 0x110000).bytes, storage)
+        << "a file system is written whole: what lay there before would show behind it";
     ASSERT_EQ(set->blank.size(), 1u) << "nvs";
     EXPECT_EQ(set->blank[0].at.bytes, 0x9000u);
   }
 }
 
 TEST(Firmware, MergedMayBeginAtTheBootloader) {
-  Bytes file = merged({{0x1000, test_bootloader()}, {0x8000, test_table(one_spiffs_csv)}, {0x10000, test_app()}}, 0x1000);
+  Bytes file =
+      merged({{0x1000, test_bootloader()}, {0x8000, test_table(one_spiffs_csv)}, {0x10000, test_app()}}, 0x1000);
   auto set = find_firmware(MemoryFolder{}.put("all.bin", file), "all.bin");
   ASSERT_TRUE(set) << sentence(set);
   EXPECT_EQ(offsets(*set), (Offsets{0x1000, 0x8000, 0x10000}));
@@ -229,14 +267,18 @@ TEST(Firmware, MergedMayBeginAtTheBootloader) {
 TEST(Firmware, MergedKeepsWhatFollowsAnAppsImageInItsPartition) {
   Bytes app = test_app(), signed_app = app;
   append(signed_app, Bytes(70, 0x77));
-  Bytes file = merged({{0x1000, test_bootloader()}, {0x8000, test_table(one_spiffs_csv)}, {0x10000, signed_app}, {0x120000, Bytes{1}}});
+  Bytes file = merged(
+      {{0x1000, test_bootloader()}, {0x8000, test_table(one_spiffs_csv)}, {0x10000, signed_app}, {0x120000, Bytes{1}}});
   auto set = find_firmware(MemoryFolder{}.put("all.bin", file), "all.bin");
   ASSERT_TRUE(set) << sentence(set);
   EXPECT_EQ(part_at(*set, 0x10000).bytes, signed_app) << "a signature";
 }
 
 TEST(Firmware, MergedAndCutShortInAFileSystemIsCompletedWithErasedFlash) {
-  Bytes file = merged({{0x1000, test_bootloader()}, {0x8000, test_table(one_spiffs_csv)}, {0x10000, test_app()}, {0x110000, Bytes(300, 0x55)}});
+  Bytes file = merged({{0x1000, test_bootloader()},
+                       {0x8000, test_table(one_spiffs_csv)},
+                       {0x10000, test_app()},
+                       {0x110000, Bytes(300, 0x55)}});
   auto set = find_firmware(MemoryFolder{}.put("all.bin", file), "all.bin");
   ASSERT_TRUE(set) << sentence(set);
   EXPECT_EQ(part_at(*set, 0x110000).bytes.size(), 0x10000u);
@@ -244,7 +286,8 @@ TEST(Firmware, MergedAndCutShortInAFileSystemIsCompletedWithErasedFlash) {
 
 TEST(Firmware, MergedWithoutItsBootloaderIsIncomplete) {
   Bytes file = merged({{0x8000, test_table(one_spiffs_csv)}, {0x10000, test_app()}});
-  EXPECT_TRUE(refused(find_firmware(MemoryFolder{}.put("all.bin", file), "all.bin"), Code::firmware_incomplete, {"bootloader"}));
+  EXPECT_TRUE(refused(find_firmware(MemoryFolder{}.put("all.bin", file), "all.bin"), Code::firmware_incomplete,
+                      {"bootloader"}));
 }
 
 // ---------------------------------------------------------------- what is refused before the first board
@@ -259,12 +302,15 @@ TEST(Firmware, ForAnotherChipThanAskedForIsRefused) {
 TEST(Firmware, OfTwoChipsIsRefused) {
   MemoryFolder folder = idf_project();
   folder.put("build/thermostat.bin", test_app(esp32c3_id));
-  EXPECT_TRUE(refused(find_firmware(folder, "build"), Code::firmware_wrong_chip, {"thermostat.bin is for ESP32-C3", "ESP32"}));
+  EXPECT_TRUE(
+      refused(find_firmware(folder, "build"), Code::firmware_wrong_chip, {"thermostat.bin is for ESP32-C3", "ESP32"}));
 }
 
 TEST(Firmware, ForAChipThatThisVersionDoesNotKnowIsRefused) {
   MemoryFolder folder;
-  folder.put("firmware.bin", test_app(esp32h21_id)).put("bootloader.bin", test_bootloader(esp32h21_id)).put("partitions.bin", test_table(one_spiffs_csv));
+  folder.put("firmware.bin", test_app(esp32h21_id))
+      .put("bootloader.bin", test_bootloader(esp32h21_id))
+      .put("partitions.bin", test_table(one_spiffs_csv));
   EXPECT_TRUE(refused(find_firmware(folder, ""), Code::firmware_wrong_chip, {"firmware.bin"}));
 }
 
@@ -342,12 +388,14 @@ TEST(Firmware, DataThatBeginsLikeAnImageIsStillData) {
 TEST(Firmware, WhoseListNamesAMissingFileIsIncomplete) {
   MemoryFolder folder = idf_project();
   folder.remove("build/bootloader/bootloader.bin");
-  EXPECT_TRUE(refused(find_firmware(folder, "build"), Code::firmware_incomplete, {"bootloader/bootloader.bin", "idf.py build"}));
+  EXPECT_TRUE(refused(find_firmware(folder, "build"), Code::firmware_incomplete,
+                      {"bootloader/bootloader.bin", "idf.py build"}));
 }
 
 TEST(Firmware, WithAWrongFlasherArgsFileIsRefusedWithoutHarm) {
-  for (const char* json : {"", "[]", "{", R"({"flash_files":{}})", R"({"flash_files":{"0x1000":7}})", R"({"flash_files":{"here":"a.bin"}})",
-                           R"({"flash_files":{"0x100000000":"a.bin"}})", R"({"flash_files":[1]})"}) {
+  for (const char* json : {"", "[]", "{", R"({"flash_files":{}})", R"({"flash_files":{"0x1000":7}})",
+                           R"({"flash_files":{"here":"a.bin"}})", R"({"flash_files":{"0x100000000":"a.bin"}})",
+                           R"({"flash_files":[1]})"}) {
     MemoryFolder folder;
     folder.put("build/flasher_args.json", json).put("build/a.bin", "x");
     EXPECT_TRUE(refused(find_firmware(folder, "build"), Code::input_invalid, {"flasher_args.json"})) << json;
@@ -355,10 +403,15 @@ TEST(Firmware, WithAWrongFlasherArgsFileIsRefusedWithoutHarm) {
 }
 
 TEST(Firmware, IsReadThoughTheListsOtherEntriesAreOfStrangeTypes) {
-  for (const char* entry : {R"("partition-table": {"offset": 32768})", R"("partition-table": {"offset": "0x123456789"})", R"("partition-table": 1)",
-                            R"("flash_settings": [])", R"("flash_settings": {"flash_size": "detect"})"}) {
+  for (const char* entry :
+       {R"("partition-table": {"offset": 32768})", R"("partition-table": {"offset": "0x123456789"})",
+        R"("partition-table": 1)", R"("flash_settings": [])", R"("flash_settings": {"flash_size": "detect"})"}) {
     MemoryFolder folder = idf_project();
-    folder.put("build/flasher_args.json", std::string{R"({"flash_files": {"0x1000": "bootloader/bootloader.bin", "0x10000": "thermostat.bin", "0x8000": "partition_table/partition-table.bin"}, )"} + entry + "}");
+    folder.put(
+        "build/flasher_args.json",
+        std::string{
+            R"({"flash_files": {"0x1000": "bootloader/bootloader.bin", "0x10000": "thermostat.bin", "0x8000": "partition_table/partition-table.bin"}, )"} +
+            entry + "}");
     auto set = find_firmware(folder, "build");
     EXPECT_TRUE(set) << entry << ": " << sentence(set);
   }
@@ -368,9 +421,14 @@ TEST(Firmware, IsReadThoughTheListsOtherEntriesAreOfStrangeTypes) {
 
 TEST(Firmware, SaysTheSpiffsGeometryOfItsBuild) {
   SpiffsGeometry wanted{.page_size = 512, .name_length = 64, .meta_length = 8, .magic = true, .magic_length = false};
-  const std::string lines = "CONFIG_SPIFFS_PAGE_SIZE=512\nCONFIG_SPIFFS_OBJ_NAME_LEN=64\nCONFIG_SPIFFS_META_LENGTH=8\nCONFIG_SPIFFS_USE_MAGIC=y\n# CONFIG_SPIFFS_USE_MAGIC_LENGTH is not set\n";
-  const std::string json = R"({"SPIFFS_PAGE_SIZE": 512, "SPIFFS_OBJ_NAME_LEN": 64, "SPIFFS_META_LENGTH": 8, "SPIFFS_USE_MAGIC": true, "SPIFFS_USE_MAGIC_LENGTH": false})";
-  for (const auto& [path, text] : {std::pair<std::string, std::string>{"build/config/sdkconfig.json", json}, {"sdkconfig", lines}, {"build/sdkconfig", lines}}) {
+  const std::string lines =
+      "CONFIG_SPIFFS_PAGE_SIZE=512\nCONFIG_SPIFFS_OBJ_NAME_LEN=64\nCONFIG_SPIFFS_META_LENGTH=8\nCONFIG_SPIFFS_USE_"
+      "MAGIC=y\n# CONFIG_SPIFFS_USE_MAGIC_LENGTH is not set\n";
+  const std::string json =
+      R"({"SPIFFS_PAGE_SIZE": 512, "SPIFFS_OBJ_NAME_LEN": 64, "SPIFFS_META_LENGTH": 8, "SPIFFS_USE_MAGIC": true, "SPIFFS_USE_MAGIC_LENGTH": false})";
+  for (const auto& [path, text] : {std::pair<std::string, std::string>{"build/config/sdkconfig.json", json},
+                                   {"sdkconfig", lines},
+                                   {"build/sdkconfig", lines}}) {
     MemoryFolder folder = idf_project();
     folder.put(path, text);
     auto set = find_firmware(folder, "build");

@@ -6,6 +6,7 @@
 
 #include "base/text.hpp"
 #include "recipe/checks.hpp"
+#include "recipe/plan_cloud.hpp"
 #include "recipe/plan_images.hpp"
 #include "recipe/words.hpp"
 
@@ -51,11 +52,15 @@ void plan_erases(const FirmwareSet& set, Plan& plan) {
   for (const FlashRange& range : set.blank) plan.erases.push_back({"blank", range, "the merged image is empty there"});
   for (const Partition& partition : set.table.partitions) {
     if (!partition.is_data(data_subtype_ota)) continue;
-    bool brought = std::any_of(set.parts.begin(), set.parts.end(), [&](const FirmwarePart& part) { return part.range().overlaps(partition.range); });
-    bool erased = std::any_of(plan.erases.begin(), plan.erases.end(), [&](const PlannedErase& erase) { return erase.range.overlaps(partition.range); });
+    bool brought = std::any_of(set.parts.begin(), set.parts.end(),
+                               [&](const FirmwarePart& part) { return part.range().overlaps(partition.range); });
+    bool erased = std::any_of(plan.erases.begin(), plan.erases.end(),
+                              [&](const PlannedErase& erase) { return erase.range.overlaps(partition.range); });
     if (brought || erased) continue;
     plan.erases.push_back({partition.name, partition.range, "no otadata image is in the set"});
-    plan.notes.push_back(fmt::format("no otadata image is in the set: partition \"{}\" is erased, so that the board starts its first app", partition.name));
+    plan.notes.push_back(fmt::format(
+        "no otadata image is in the set: partition \"{}\" is erased, so that the board starts its first app",
+        partition.name));
   }
 }
 
@@ -69,8 +74,9 @@ void add_image(Digest& all, const ImagePlan& image) {
   const SpiffsGeometry& g = image.geometry.spiffs;
   all.add(image.partition.range.at.bytes).add(image.partition.range.size);
   if (image.format == ImageFormat::spiffs)
-    for (std::uint64_t number : {std::uint64_t{g.page_size}, std::uint64_t{g.block_size}, std::uint64_t{g.name_length}, std::uint64_t{g.meta_length},
-                                 std::uint64_t{g.magic}, std::uint64_t{g.magic_length}, std::uint64_t{g.big_endian}, std::uint64_t{g.aligned_index_tables}})
+    for (std::uint64_t number : {std::uint64_t{g.page_size}, std::uint64_t{g.block_size}, std::uint64_t{g.name_length},
+                                 std::uint64_t{g.meta_length}, std::uint64_t{g.magic}, std::uint64_t{g.magic_length},
+                                 std::uint64_t{g.big_endian}, std::uint64_t{g.aligned_index_tables}})
       all.add(number);
   else
     all.add(name_of(image.format)).add(digest_text(image.geometry));
@@ -85,7 +91,8 @@ void add_image(Digest& all, const ImagePlan& image) {
     add_template(all, entry.content);
   }
   for (const FileOwned& file : image.shared_files) all.add(file.path).add(file.content);
-  for (const NvsEntry& entry : image.shared_entries) all.add(entry.space).add(entry.key).add(entry.value).add(entry.number);
+  for (const NvsEntry& entry : image.shared_entries)
+    all.add(entry.space).add(entry.key).add(entry.value).add(entry.number);
 }
 
 std::string shown(const Template& content) { return content.from_disk ? "file " + content.text : content.text; }
@@ -93,30 +100,47 @@ std::string shown(const Template& content) { return content.from_disk ? "file " 
 /// Where the firmware keeps its keys; nothing of ours may write or erase there, for a board's key is in it.
 Result<void> plan_keys(const FirmwareSet& set, Plan& plan) {
   if (plan.keys_in_images()) {
-    plan.notes.push_back(fmt::format("keys: from {}, written into each board's image; nothing is said on the serial line", plan.keys->csv));
+    plan.notes.push_back(fmt::format(
+        "keys: from {}, written into each board's image; nothing is said on the serial line", plan.keys->csv));
     return ok();
   }
   for (const Partition& partition : set.table.partitions)
     if (partition.is_data(data_subtype_nvs) && !plan.keys->nvs) plan.keys->nvs = partition;
   if (!plan.keys->nvs) {
     if (!plan.keys->nvs_space.empty())
-      return fail({Code::partition_missing, Remedy::refuse, "the recipe reads keys back from NVS, but the partition table has no NVS partition", {}, {}, "Remove `nvs` under [keys]"});
-    plan.notes.emplace_back("keys: the partition table has no NVS partition; the firmware must keep its keys elsewhere");
+      return fail({Code::partition_missing,
+                   Remedy::refuse,
+                   "the recipe reads keys back from NVS, but the partition table has no NVS partition",
+                   {},
+                   {},
+                   "Remove `nvs` under [keys]"});
+    plan.notes.emplace_back(
+        "keys: the partition table has no NVS partition; the firmware must keep its keys elsewhere");
     return ok();
   }
   const FlashRange& range = plan.keys->nvs->range;
   for (const FirmwarePart& part : set.parts)
     if (part.range().overlaps(range))
-      return fail({Code::firmware_does_not_fit, Remedy::refuse,
-                   fmt::format("{} at {:#x} would overwrite the keys in NVS partition \"{}\"", part.source, part.at.bytes, plan.keys->nvs->name),
-                   {}, {}, "Leave that file out of the firmware"});
+      return fail({Code::firmware_does_not_fit,
+                   Remedy::refuse,
+                   fmt::format("{} at {:#x} would overwrite the keys in NVS partition \"{}\"", part.source,
+                               part.at.bytes, plan.keys->nvs->name),
+                   {},
+                   {},
+                   "Leave that file out of the firmware"});
   for (const ImagePlan& image : plan.images)
     if (image.partition.range.overlaps(range) && !image.keep)
-      return fail({Code::recipe_invalid, Remedy::refuse,
-                   fmt::format("the image of partition \"{}\" would overwrite the key that the firmware keeps there", image.partition.name),
-                   {}, {}, "Add `keep = true` to that [[image]]"});
+      return fail({Code::recipe_invalid,
+                   Remedy::refuse,
+                   fmt::format("the image of partition \"{}\" would overwrite the key that the firmware keeps there",
+                               image.partition.name),
+                   {},
+                   {},
+                   "Add `keep = true` to that [[image]]"});
   std::erase_if(plan.erases, [&](const PlannedErase& erase) { return erase.range.overlaps(range); });
-  plan.notes.push_back(fmt::format("keys: from {}, handed over on the serial line; the firmware keeps them in NVS partition \"{}\"", plan.keys->csv, plan.keys->nvs->name));
+  plan.notes.push_back(
+      fmt::format("keys: from {}, handed over on the serial line; the firmware keeps them in NVS partition \"{}\"",
+                  plan.keys->csv, plan.keys->nvs->name));
   return ok();
 }
 
@@ -125,7 +149,8 @@ Result<void> plan_keys(const FirmwareSet& set, Plan& plan) {
 Result<void> check_chip(const Plan& plan, const ChipSpec& board) {
   if (plan.chip == &board) return ok();
   std::string file = plan.regions.empty() ? "the firmware" : plan.regions.front().source;
-  Fault fault{Code::chip_mismatch, Remedy::refuse, fmt::format("{} is for {}, this board is {}", file, plan.chip->title, board.title)};
+  Fault fault{Code::chip_mismatch, Remedy::refuse,
+              fmt::format("{} is for {}, this board is {}", file, plan.chip->title, board.title)};
   fault.advice = "Nothing was written; plug in the right board, or build for this chip";
   return fail(std::move(fault));
 }
@@ -134,15 +159,27 @@ Result<void> check_flash(const Plan& plan, std::uint32_t flash_size) {
   std::uint64_t end = plan.table.end();
   for (const PlannedRegion& region : plan.regions) end = std::max(end, region.range().end());
   if (end <= flash_size) return ok();
-  Fault fault{Code::flash_too_small, Remedy::refuse, fmt::format("the partition table ends at {}, the flash has {}", show_bytes(end), show_bytes(flash_size))};
+  Fault fault{Code::flash_too_small, Remedy::refuse,
+              fmt::format("the partition table ends at {}, the flash has {}", show_bytes(end), show_bytes(flash_size))};
   fault.advice = fmt::format("Choose a {} table and rebuild, or use boards with more flash", show_bytes(flash_size));
   return fail(std::move(fault));
 }
 
+std::string check_device_id(std::string_view id) {
+  if (id.empty() || id.size() > 64) return "has no place in a certificate: 1 to 64 characters";
+  for (char c : id)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && std::string_view{":_-"}.find(c) == std::string_view::npos)
+      return fmt::format("is no thing name: '{}' is none of a-z A-Z 0-9 : _ -", c);
+  return {};
+}
+
 Result<std::string> device_id_for(std::string_view id_template, const Mac& mac) {
-  auto refuse = [&](std::string why) { return fail({Code::recipe_invalid, Remedy::refuse, fmt::format("the id \"{}\" {}", id_template, why), {}, {}, {}}); };
+  auto refuse = [&](std::string why) {
+    return fail({Code::recipe_invalid, Remedy::refuse, fmt::format("the id \"{}\" {}", id_template, why), {}, {}, {}});
+  };
   for (std::string_view word : words_of(id_template))
-    if (!word.starts_with("mac") || !check_template(id_template).empty()) return refuse("can only be made of {mac}, {mac:upper}, {mac:colon} and text");
+    if (!word.starts_with("mac") || !check_template(id_template).empty())
+      return refuse("can only be made of {mac}, {mac:upper}, {mac:colon} and text");
   auto id_of = [&](const Mac& value) -> Result<std::string> {
     BoardValues values;
     values.mac = value;
@@ -154,11 +191,7 @@ Result<std::string> device_id_for(std::string_view id_template, const Mac& mac) 
   other.octets[5] ^= 1;
   TRY(std::string another, id_of(other));
   if (another == id) return refuse("would be the same for every board; it needs {mac}");
-  // A certificate's common name takes 64 characters (RFC 5280, ub-common-name); a thing name would take 128.
-  if (id.empty() || id.size() > 64) return refuse("has no place in a certificate: 1 to 64 characters");
-  for (char c : id)
-    if (!std::isalnum(static_cast<unsigned char>(c)) && std::string_view{":_-"}.find(c) == std::string_view::npos)
-      return refuse(fmt::format("is no thing name: '{}' is none of a-z A-Z 0-9 : _ -", c));
+  if (std::string why = check_device_id(id); !why.empty()) return refuse(std::move(why));
   return id;
 }
 
@@ -175,14 +208,21 @@ Result<Plan> make_plan(const Recipe& recipe, FirmwareSet set, const PlanOptions&
   plan.save_private_key = recipe.save_private_key;
   plan.challenge = recipe.challenge;
   plan.firmware_version = set.version;
-  plan.notes.push_back(fmt::format("firmware: {}{}{} for {} ({})", set.project, set.version.empty() ? "" : " ", set.version, set.chip->title, set.found_as));
+  plan.notes.push_back(fmt::format("firmware: {}{}{} for {} ({})", set.project, set.version.empty() ? "" : " ",
+                                   set.version, set.chip->title, set.found_as));
   plan.notes.insert(plan.notes.end(), set.notes.begin(), set.notes.end());
   if (recipe.product.empty() && set.named_after_file)
-    plan.notes.push_back(fmt::format("product \"{}\" is named after the file; name it in a recipe (`espmint init`), for each product has its own ledger", plan.product));
+    plan.notes.push_back(
+        fmt::format("product \"{}\" is named after the file; name it in a recipe (`espmint init`), for each product "
+                    "has its own ledger",
+                    plan.product));
 
   plan.keys = recipe.keys;
+  TRY(plan_cloud(recipe, options, plan));
   TRY(plan_images(recipe, options, set, plan));
-  if (plan.save_private_key) plan.notes.emplace_back("private keys are kept in the state folder, as the recipe wants: whoever has one is that device");
+  if (plan.save_private_key)
+    plan.notes.emplace_back(
+        "private keys are kept in the state folder, as the recipe wants: whoever has one is that device");
   plan_erases(set, plan);
   if (plan.keys) TRY(plan_keys(set, plan));
 
@@ -207,6 +247,8 @@ Result<Plan> make_plan(const Recipe& recipe, FirmwareSet set, const PlanOptions&
 
   Digest all;
   all.add("espmint-plan-1").add(plan.firmware_sha256).add(plan.id_template).add(plan.key).add(plan.issuer);
+  // A plan without a cloud adds nothing here: boards keep the plan that they were VERIFIED with.
+  if (plan.aws) all.add(digest_text(*plan.aws));
   for (const PlannedErase& erase : plan.erases) all.add(erase.range.at.bytes).add(erase.range.size);
   for (const ImagePlan& image : plan.images) add_image(all, image);
   for (const auto& [path, bytes] : plan.disk_files) all.add(path).add(bytes);
@@ -223,24 +265,30 @@ Result<Plan> make_plan(const Recipe& recipe, FirmwareSet set, const PlanOptions&
 }
 
 std::string describe_plan(const Plan& plan) {
-  std::string out = fmt::format("product {} for {}, firmware {}\n", plan.product, plan.chip->title, plan.firmware_version.empty() ? "without a version" : plan.firmware_version);
+  std::string out = fmt::format("product {} for {}, firmware {}\n", plan.product, plan.chip->title,
+                                plan.firmware_version.empty() ? "without a version" : plan.firmware_version);
   out += fmt::format("{:>10} {:>10}  {:<18} {}\n", "offset", "bytes", "what", "from");
   for (const PlannedRegion& region : plan.regions)
-    out += fmt::format("{:>#10x} {:>10}  {:<18} {}\n", region.at.bytes, region.bytes->size(), region.label, region.source);
+    out +=
+        fmt::format("{:>#10x} {:>10}  {:<18} {}\n", region.at.bytes, region.bytes->size(), region.label, region.source);
   for (const ImagePlan& image : plan.images) {
-    out += fmt::format("{:>#10x} {:>10}  {:<18} {} made for each board{}\n", image.partition.range.at.bytes, image.partition.range.size,
-                       image.partition.name, title_of(image.format), image.keep ? ", what it holds is kept" : "");
+    out += fmt::format("{:>#10x} {:>10}  {:<18} {} made for each board{}\n", image.partition.range.at.bytes,
+                       image.partition.range.size, image.partition.name, title_of(image.format),
+                       image.keep ? ", what it holds is kept" : "");
     for (const ImageFile& file : image.files) out += fmt::format("{:>24}{} = {}\n", "", file.path, shown(file.content));
     for (const ImageEntry& entry : image.entries)
       out += fmt::format("{:>24}{}.{} = {} ({})\n", "", entry.space, entry.key, shown(entry.content), entry.encoding);
-    for (const FileOwned& file : image.shared_files) out += fmt::format("{:>24}{} ({} bytes, the firmware's)\n", "", file.path, file.content.size());
-    for (const NvsEntry& entry : image.shared_entries) out += fmt::format("{:>24}{}.{} (the firmware's)\n", "", entry.space, entry.key);
+    for (const FileOwned& file : image.shared_files)
+      out += fmt::format("{:>24}{} ({} bytes, the firmware's)\n", "", file.path, file.content.size());
+    for (const NvsEntry& entry : image.shared_entries)
+      out += fmt::format("{:>24}{}.{} (the firmware's)\n", "", entry.space, entry.key);
     if (image.keys_partition)
       out += fmt::format("{:>#10x} {:>10}  {:<18} keys made for each board\n", image.keys_partition->range.at.bytes,
                          image.keys_partition->range.size, image.keys_partition->name);
   }
   for (const PlannedErase& erase : plan.erases)
-    out += fmt::format("{:>#10x} {:>10}  {:<18} erased: {}\n", erase.range.at.bytes, erase.range.size, erase.label, erase.why);
+    out += fmt::format("{:>#10x} {:>10}  {:<18} erased: {}\n", erase.range.at.bytes, erase.range.size, erase.label,
+                       erase.why);
   if (plan.has_identity()) out += fmt::format("id {}, key {}, issuer {}\n", plan.id_template, plan.key, plan.issuer);
   for (const std::string& note : plan.notes) out += note + "\n";
   return escape_controls(out);

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "recipe/checks.hpp"
 #include "recipe/board_image.hpp"
+#include "recipe/checks.hpp"
 #include "recipe/test_images.hpp"
 
 namespace espmint {
@@ -11,7 +11,8 @@ namespace {
 
 constexpr Mac mac{{0x24, 0xd7, 0xeb, 0x12, 0x34, 0x56}};
 
-Result<Plan> plan_of(const MemoryFolder& folder, const Recipe& recipe = default_recipe(), const PlanOptions& options = {}) {
+Result<Plan> plan_of(const MemoryFolder& folder, const Recipe& recipe = default_recipe(),
+                     const PlanOptions& options = {}) {
   TRY(FirmwareSet set, find_firmware(folder, ""));
   return make_plan(recipe, std::move(set), options);
 }
@@ -77,7 +78,8 @@ TEST(Plan, AsksWhichOfSeveralPartitions) {
   Recipe recipe;
   recipe.images = {{.partition = "storage", .files = default_identity_files()}};
   EXPECT_EQ(plan_of(folder, recipe)->images.front().partition.name, "storage");
-  EXPECT_EQ(plan_of(folder, recipe, {.partition = "web"})->images.front().partition.name, "web") << "the command line wins";
+  EXPECT_EQ(plan_of(folder, recipe, {.partition = "web"})->images.front().partition.name, "web")
+      << "the command line wins";
 }
 
 TEST(Plan, WithoutASpiffsPartitionGivesNoIdentityAndSaysWhichLineWould) {
@@ -115,10 +117,14 @@ TEST(Plan, WithARecipesImageButNoPartitionForItIsRefused) {
 TEST(Plan, MergesTheImageThatTheFirmwareBrings) {
   auto plan = plan_of(with_image(spiffs_of({{"aws-root-ca.pem", "old root"}, {"www/logo.svg", "<svg/>"}})));
   ASSERT_TRUE(plan) << sentence(plan);
-  for (const PlannedRegion& region : plan->regions) EXPECT_NE(region.at.bytes, 0x110000u) << "only the merged image is written";
-  std::map<std::string, std::string> content = content_of(plan->images.front(), {"CERT", Secret{to_bytes("KEY")}, "ROOT", "id", mac});
-  EXPECT_EQ(content, (std::map<std::string, std::string>{
-                         {"aws-root-ca.pem", "ROOT"}, {"certificate.pem.crt", "CERT"}, {"private.pem.key", "KEY"}, {"www/logo.svg", "<svg/>"}}));
+  for (const PlannedRegion& region : plan->regions)
+    EXPECT_NE(region.at.bytes, 0x110000u) << "only the merged image is written";
+  std::map<std::string, std::string> content =
+      content_of(plan->images.front(), {"CERT", Secret{to_bytes("KEY")}, "ROOT", "id", mac});
+  EXPECT_EQ(content, (std::map<std::string, std::string>{{"aws-root-ca.pem", "ROOT"},
+                                                         {"certificate.pem.crt", "CERT"},
+                                                         {"private.pem.key", "KEY"},
+                                                         {"www/logo.svg", "<svg/>"}}));
 }
 
 TEST(Plan, TakesTheGeometryFromTheBuildElseFromTheImageElseTheDefault) {
@@ -145,8 +151,9 @@ TEST(Plan, GivesAnImageWithoutFilesThoseThatFirmwareInTheFieldReads) {
   auto plan = plan_of(idf_project(), recipe);
   ASSERT_TRUE(plan) << sentence(plan);
   for (const ImageFile& file : plan->images.front().files) files[file.path] = file.content.text;
-  EXPECT_EQ(files, (std::map<std::string, std::string>{
-                       {"certificate.pem.crt", "{certificate}"}, {"private.pem.key", "{private_key}"}, {"aws-root-ca.pem", "{root_ca}"}}));
+  EXPECT_EQ(files, (std::map<std::string, std::string>{{"certificate.pem.crt", "{certificate}"},
+                                                       {"private.pem.key", "{private_key}"},
+                                                       {"aws-root-ca.pem", "{root_ca}"}}));
 }
 
 TEST(Plan, RefusesAnImageThatHasWhatItsFormatDoesNot) {
@@ -172,7 +179,8 @@ TEST(Plan, NeverFormatsALittleFsAsSpiffs) {
   auto refused = plan_of(with_image(littlefs), recipe);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::image_invalid);
-  for (const char* word : {"storage.bin", "LittleFS", "SPIFFS"}) EXPECT_TRUE(has(sentence(refused), word)) << sentence(refused);
+  for (const char* word : {"storage.bin", "LittleFS", "SPIFFS"})
+    EXPECT_TRUE(has(sentence(refused), word)) << sentence(refused);
 }
 
 TEST(Plan, TakesABlankImageForNone) {
@@ -210,7 +218,9 @@ TEST(Plan, FindsANameThatSpiffsCannotHoldBeforeTheFirstBoard) {
 
 TEST(Plan, WithoutAnOtadataImageErasesItAndSaysSo) {
   MemoryFolder folder;
-  folder.put("firmware.bin", test_app()).put("bootloader.bin", test_bootloader()).put("partitions.bin", test_table(ota_csv));
+  folder.put("firmware.bin", test_app())
+      .put("bootloader.bin", test_bootloader())
+      .put("partitions.bin", test_table(ota_csv));
   auto plan = plan_of(folder);
   ASSERT_TRUE(plan) << sentence(plan);
   ASSERT_EQ(plan->erases.size(), 1u);
@@ -244,8 +254,12 @@ TEST(Plan, HasADigestOfAllThatShapesABoard) {
   };
   EXPECT_NE(with([](Recipe& r) { r.id = "x{mac}"; }), digest);
   EXPECT_NE(with([](Recipe& r) { r.key = "rsa-2048"; }), digest);
-  EXPECT_NE(with([](Recipe& r) { r.images = {{.partition = "storage", .files = {{"c", {"{certificate}"}}}}}; }), digest);
-  EXPECT_EQ(with([](Recipe& r) { r.images = {{.partition = "storage", .files = default_identity_files()}}; }), digest) << "what holds anyway";
+  EXPECT_NE(with([](Recipe& r) {
+              r.images = {{.partition = "storage", .files = {{"c", {"{certificate}"}}}}};
+            }),
+            digest);
+  EXPECT_EQ(with([](Recipe& r) { r.images = {{.partition = "storage", .files = default_identity_files()}}; }), digest)
+      << "what holds anyway";
   EXPECT_EQ(with([](Recipe& r) { r.quota = 7; }), digest) << "no board is another for it";
   EXPECT_NE(plan_of(idf_project().put("sdkconfig", "CONFIG_SPIFFS_PAGE_SIZE=512\n"))->digest, digest);
   EXPECT_NE(plan_of(idf_project().put("build/thermostat.bin", test_app(esp32_id, "thermostat", 5001)))->digest, digest);
@@ -253,9 +267,27 @@ TEST(Plan, HasADigestOfAllThatShapesABoard) {
   EXPECT_NE(plan_of(with_image(spiffs_of({{"a", "b"}})))->digest, plan_of(with_image(spiffs_of({{"a", "c"}})))->digest);
 }
 
+TEST(Plan, HasTheDigestThatBoardsInTheFieldWereRecordedWith) {
+  auto of = [](const Result<Plan>& plan) { return plan ? to_hex(plan->digest).substr(0, 16) : sentence(plan); };
+  Recipe recipe;
+  EXPECT_EQ(of(plan_of(idf_project())), "2329c8d54de7d588");
+  recipe.key = "rsa-2048";
+  recipe.id = "th-{mac:upper}";
+  EXPECT_EQ(of(plan_of(idf_project(), recipe)), "7494d934239fbaa2");
+  recipe = {};
+  recipe.images = {{.format = ImageFormat::littlefs}};
+  EXPECT_EQ(of(plan_of(idf_project(), recipe)), "90de77ee81f51a86");
+  recipe.images = {{.partition = "nvs", .format = ImageFormat::nvs, .keep = true}};
+  EXPECT_EQ(of(plan_of(idf_project(), recipe)), "b65ff023c8d05356");
+  recipe.images = {{.files = {{"a.txt", {"{id} {key.1}"}}}}};
+  recipe.keys.emplace().csv = "keys.csv";
+  EXPECT_EQ(of(plan_of(idf_project(), recipe)), "137b87f2fa435daa");
+}
+
 TEST(Plan, DescribedShowsEveryRegionFileAndErase) {
   std::string text = describe_plan(*plan_of(with_image(spiffs_of({{"logo.svg", "<svg/>"}}))));
-  for (const char* word : {"0x1000", "0x8000", "0x10000", "0x110000", "bootloader/bootloader.bin", "app (factory)", "storage", "logo.svg", "private.pem.key", "{private_key}", "thermostat"})
+  for (const char* word : {"0x1000", "0x8000", "0x10000", "0x110000", "bootloader/bootloader.bin", "app (factory)",
+                           "storage", "logo.svg", "private.pem.key", "{private_key}", "thermostat"})
     EXPECT_TRUE(has(text, word)) << word << "\n" << text;
 }
 
@@ -278,7 +310,8 @@ TEST(Plan, IsForItsChipOnly) {
 
 TEST(Plan, NeedsTheRevisionThatItsImagesWereBuiltFor) {
   MemoryFolder folder = idf_project();
-  folder.put("build/bootloader/bootloader.bin", test_image({.load_address = 0x4007'8000, .oldest_revision = 301, .newest_revision = 310}));
+  folder.put("build/bootloader/bootloader.bin",
+             test_image({.load_address = 0x4007'8000, .oldest_revision = 301, .newest_revision = 310}));
   auto plan = plan_of(folder);
   ASSERT_TRUE(plan) << sentence(plan);
   EXPECT_TRUE(check_revision(*plan, 301));
@@ -286,14 +319,16 @@ TEST(Plan, NeedsTheRevisionThatItsImagesWereBuiltFor) {
   auto old = check_revision(*plan, 300);
   ASSERT_FALSE(old);
   EXPECT_EQ(old.error().code, Code::chip_mismatch);
-  EXPECT_TRUE(has(old.error().what, "bootloader.bin needs ESP32 revision 3.1 or newer, this board is 3.0")) << old.error().what;
+  EXPECT_TRUE(has(old.error().what, "bootloader.bin needs ESP32 revision 3.1 or newer, this board is 3.0"))
+      << old.error().what;
 
   folder = idf_project();
   folder.put("build/thermostat.bin", test_image({.project = "thermostat", .newest_revision = 99}));
   plan = plan_of(folder);
   auto young = check_revision(*plan, 100);
   ASSERT_FALSE(young);
-  EXPECT_TRUE(has(young.error().what, "thermostat.bin needs ESP32 revision 0.99 or older, this board is 1.0")) << young.error().what;
+  EXPECT_TRUE(has(young.error().what, "thermostat.bin needs ESP32 revision 0.99 or older, this board is 1.0"))
+      << young.error().what;
 }
 
 TEST(Plan, IsCheckedImageByImageForADesk) {
@@ -334,33 +369,40 @@ TEST(Plan, OfAProductNamedAfterAFileSaysSo) {
 
 TEST(Plan, MergesTheSpiffsThatLiesBesideAnApp) {
   MemoryFolder folder;
-  folder.put("firmware.bin", test_app()).put("bootloader.bin", test_bootloader()).put("partitions.bin", test_table(one_spiffs_csv));
+  folder.put("firmware.bin", test_app())
+      .put("bootloader.bin", test_bootloader())
+      .put("partitions.bin", test_table(one_spiffs_csv));
   folder.put("spiffs.bin", spiffs_of({{"index.html", "<html>"}}));
   auto plan = plan_of(folder);
   ASSERT_TRUE(plan) << sentence(plan);
   ASSERT_EQ(plan->images.front().shared_files.size(), 1u);
   EXPECT_EQ(plan->images.front().shared_from, "spiffs.bin");
-  EXPECT_TRUE(has(notes_of(*plan), "spiffs.bin is merged with each board's identity: index.html stay")) << notes_of(*plan);
+  EXPECT_TRUE(has(notes_of(*plan), "spiffs.bin is merged with each board's identity: index.html stay"))
+      << notes_of(*plan);
 }
 
 TEST(Plan, NeedsFlashForItsWholeTable) {
   std::string_view csv = "factory,app,factory,0x10000,1M\nstorage,data,spiffs,0x7f0000,64K\n";
   MemoryFolder folder;
-  folder.put("firmware.bin", test_app()).put("bootloader.bin", test_bootloader()).put("partitions.bin", test_table(csv));
+  folder.put("firmware.bin", test_app())
+      .put("bootloader.bin", test_bootloader())
+      .put("partitions.bin", test_table(csv));
   auto plan = plan_of(folder);
   ASSERT_TRUE(plan) << sentence(plan);
   EXPECT_TRUE(check_flash(*plan, 8u << 20));
   auto small = check_flash(*plan, 4u << 20);
   ASSERT_FALSE(small);
   EXPECT_EQ(small.error().code, Code::flash_too_small);
-  for (const char* word : {"table ends at 8 MB", "4 MB", "table and rebuild"}) EXPECT_TRUE(has(describe(small.error()), word)) << describe(small.error());
+  for (const char* word : {"table ends at 8 MB", "4 MB", "table and rebuild"})
+    EXPECT_TRUE(has(describe(small.error()), word)) << describe(small.error());
 }
 
 TEST(DeviceId, IsMadeFromTheMac) {
   EXPECT_EQ(device_id_for("{mac}", mac).value(), "24d7eb123456");
   EXPECT_EQ(device_id_for("{mac:upper}", mac).value(), "24D7EB123456");
   EXPECT_EQ(device_id_for("th-{mac:colon}", mac).value(), "th-24:d7:eb:12:34:56");
-  for (const char* wrong : {"", "same", "{mac} x", "{mac}/", "{mac}{id}", "{mca}"}) EXPECT_FALSE(device_id_for(wrong, mac)) << wrong;
+  for (const char* wrong : {"", "same", "{mac} x", "{mac}/", "{mac}{id}", "{mca}"})
+    EXPECT_FALSE(device_id_for(wrong, mac)) << wrong;
   EXPECT_FALSE(has(describe(device_id_for("{serial}-{mac}", mac).error()), "{private_key}"));
 }
 
@@ -374,7 +416,8 @@ ImagePlan small_image(std::vector<ImageFile> files) {
 }
 
 TEST(BoardImage, HoldsTheBoardsOwnValuesAndLeavesOtherBracesAlone) {
-  ImagePlan plan = small_image({{"a.json", {R"({"id": "{id}", "n": {"mac": "{mac}"}})"}}, {"both.pem", {"{certificate}{private_key}"}}});
+  ImagePlan plan = small_image(
+      {{"a.json", {R"({"id": "{id}", "n": {"mac": "{mac}"}})"}}, {"both.pem", {"{certificate}{private_key}"}}});
   auto content = content_of(plan, {"CERT\n", Secret{to_bytes("KEY\n")}, "ROOT\n", "th-1", mac});
   ASSERT_EQ(content.size(), 2u);
   EXPECT_EQ(content["a.json"], R"({"id": "th-1", "n": {"mac": "24d7eb123456"}})");
@@ -383,15 +426,18 @@ TEST(BoardImage, HoldsTheBoardsOwnValuesAndLeavesOtherBracesAlone) {
 
 TEST(BoardImage, WithAnUnknownWordInBracesIsRefused) {
   EXPECT_TRUE(has(check_template("{privat_key}"), "{private_key}"));
-  auto built = build_board_image(small_image({{"a", {"{key.1}"}}}), {"C", Secret{to_bytes("K")}, "R", "i", mac}, {}, {}, {});
+  auto built =
+      build_board_image(small_image({{"a", {"{key.1}"}}}), {"C", Secret{to_bytes("K")}, "R", "i", mac}, {}, {}, {});
   ASSERT_FALSE(built);
   EXPECT_TRUE(has(built.error().what, "{key.1}")) << built.error().what;
 }
 
 TEST(BoardImage, HoldsAKeyThatStandsInItOften) {
   std::string content, expected;
-  for (int i = 0; i < 50; ++i) content += "{private_key}{certificate}", expected += std::string(1700, 'k') + std::string(1500, 'c');
-  auto files = content_of(small_image({{"a", {content}}}), {std::string(1500, 'c'), Secret{Bytes(1700, 'k')}, "R", "i", mac});
+  for (int i = 0; i < 50; ++i)
+    content += "{private_key}{certificate}", expected += std::string(1700, 'k') + std::string(1500, 'c');
+  auto files =
+      content_of(small_image({{"a", {content}}}), {std::string(1500, 'c'), Secret{Bytes(1700, 'k')}, "R", "i", mac});
   EXPECT_EQ(files["a"], expected);
 }
 

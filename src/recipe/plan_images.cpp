@@ -236,9 +236,13 @@ Result<std::shared_ptr<const ValuesTable>> read_values(const Recipe& recipe, con
 Result<void> check_words(const Plan& plan, const std::string& where, const std::string& text, bool path) {
   for (std::string_view word : words_of(text)) {
     const bool column = word == "serial" || word.starts_with("values.");
-    if (path && !column && !word.starts_with("mac") && word != "id")
+    if (path && !column && !word.starts_with("mac") && word != "id" && word != "thing")
       return fail(wrong(Code::recipe_invalid, fmt::format("{}: a path cannot depend on {{{}}}", where, word), {},
                         "It can have {mac}, {id}, {serial} and {values.NAME}"));
+    if (word == "endpoint" && !plan.aws)
+      return fail(wrong(Code::recipe_invalid,
+                        fmt::format("{}: {{endpoint}} is AWS's broker, and the issuer is {}", where, plan.issuer), {},
+                        "Set issuer = \"aws\" in [identity], or write the host's name there"));
     if (word.starts_with("key.") && !plan.keys)
       return fail(wrong(Code::recipe_invalid, fmt::format("{}: {{{}}} needs keys", where, word), {},
                         "Add a section [keys] with their file"));
@@ -276,9 +280,13 @@ Result<void> read_shared_files(const PlanOptions& options, const ImagePlan& imag
 
 /// Values no smaller than any that will be minted or handed out: if these fit, every board's will.
 BoardValues largest_values(const Plan& plan, const ImagePlan& image) {
-  constexpr std::size_t longest_key_field = 128;
+  constexpr std::size_t longest_key_field = 128, longest_host_name = 253;  // RFC 1035, 2.3.4, as text
   BoardValues values{std::string(1800, 'c'), Secret{Bytes(plan.key == "rsa-2048" ? 1780 : 260, 'k')},
                      std::string(1400, 'r'), std::string(64, 'i'), Mac{{2, 0, 0, 0, 0, 1}}};
+  if (plan.aws) {
+    values.endpoint = plan.aws->data_endpoint.empty() ? std::string(longest_host_name, 'h') : plan.aws->data_endpoint;
+    values.root_ca_pem.resize(std::max(values.root_ca_pem.size(), plan.aws->root_ca_text.size()), 'r');
+  }
   auto add_key = [&values](std::string_view word) {
     if (!word.starts_with("key.")) return;
     std::string name{word.substr(4)};
@@ -399,9 +407,9 @@ Result<void> plan_image(const RecipeImage& recipe, const Partition& partition, c
   const bool nvs = image.format == ImageFormat::nvs;
   if (recipe.files.empty() && image.entries.empty()) {
     if (nvs)
-      image.entries = default_identity_entries();
+      image.entries = default_identity_entries(plan.issuer);
     else
-      image.files = default_identity_files();
+      image.files = default_identity_files(plan.issuer);
   }
   TRY(read_shared_files(options, image, plan));
   TRY(check_rows(plan, image));
@@ -428,6 +436,7 @@ Result<void> build_on_trial(const Plan& plan, const ImagePlan& image, const Boar
   trial.id = values.id;
   trial.mac = values.mac;
   trial.row = values.row;
+  if (plan.aws) trial.endpoint = values.endpoint;
   if (!values.key_fields.empty()) trial.key_fields.clear();
   for (const Secret& field : values.key_fields) trial.key_fields.push_back(field.duplicate());
   if (!values.key_fields.empty()) trial.key_names = values.key_names;

@@ -9,13 +9,23 @@
 #include "chip/chip.hpp"
 #include "recipe/checks.hpp"
 #include "recipe/section.hpp"
+#include "recipe/words.hpp"
 
 namespace espmint {
 namespace {
 
-std::string check_id(const std::string& id) {
-  auto checked = device_id_for(id, Mac{{0x24, 0xd7, 0xeb, 0x12, 0x34, 0x56}});
-  return checked ? std::string{} : checked.error().what;
+/// The id's template, once the issuer is known: a name that no thing can have is refused as AWS would.
+Result<void> check_id(Section& section, const Recipe& recipe) {
+  const Mac any{{0x24, 0xd7, 0xeb, 0x12, 0x34, 0x56}};
+  auto id = device_id_for(recipe.id, any);
+  if (id) return ok();
+  Fault fault = section.wrong(section.node("id")->source(), "identity.id: " + id.error().what);
+  BoardValues values;
+  values.mac = any;
+  auto expanded = expand(recipe.id, values);
+  if (recipe.issuer == "aws" && expanded && !check_device_id(as_text(expanded->reveal())).empty())
+    fault.code = Code::cloud_refused;
+  return fail(std::move(fault));
 }
 
 constexpr std::size_t longest_selftest_name = 31;  // docs/formats/handshake.md
@@ -64,18 +74,19 @@ Result<void> take_keys(Section& section, Recipe& recipe) {
   TRY(section.take<std::uint64_t>("fields", fields, "a whole number"));
   TRY((take_list<std::string>(section, "columns", "a list of names in quotes", keys.columns)));
   TRY((take_list<std::int64_t>(section, "shared", "a list of column numbers", keys.shared)));
-  TRY(section.take<std::string>("delimiter", delimiter, "one character in quotes", [](const std::string& text) -> std::string {
-    return text.size() == 1 ? "" : "one character";
-  }));
+  TRY(section.take<std::string>(
+      "delimiter", delimiter, "one character in quotes",
+      [](const std::string& text) -> std::string { return text.size() == 1 ? "" : "one character"; }));
   TRY(section.take<std::string>("prompt", keys.prompt, "text in quotes"));
   TRY(section.take<std::string>("done", keys.done, "text in quotes"));
   TRY(section.take<std::string>("values", keys.values, "text in quotes"));
   TRY(section.take<std::uint64_t>("prompt_seconds", prompt, "a whole number"));
   TRY(section.take<std::uint64_t>("answer_seconds", answer, "a whole number"));
   TRY(section.take<std::uint64_t>("baud", baud, "a whole number"));
-  TRY(section.take<std::string>("nvs", keys.nvs_space, "a namespace in quotes", [](const std::string& name) -> std::string {
-    return name.empty() || name.size() > 15 ? "1 to 15 characters" : "";
-  }));
+  TRY(section.take<std::string>("nvs", keys.nvs_space, "a namespace in quotes",
+                                [](const std::string& name) -> std::string {
+                                  return name.empty() || name.size() > 15 ? "1 to 15 characters" : "";
+                                }));
   TRY((take_list<std::string>(section, "nvs_names", "a list of names in quotes", keys.nvs_names)));
   TRY(section.take<std::string>("provisioned", provisioned, "a word in quotes", one_of(policies)));
   TRY(section.nothing_else());
@@ -105,7 +116,8 @@ Result<void> take_values(Section& section, Recipe& recipe) {
     if (!table) return fail(section.wrong(same->source(), "values.same is a table of names and texts"));
     for (const auto& [name, node] : *table) {
       auto value = node.value_exact<std::string>();
-      if (!value) return fail(section.wrong(node.source(), fmt::format("values.same.{} is text in quotes", name.str())));
+      if (!value)
+        return fail(section.wrong(node.source(), fmt::format("values.same.{} is text in quotes", name.str())));
       values.same.emplace(name.str(), *value);
     }
   }
@@ -114,12 +126,24 @@ Result<void> take_values(Section& section, Recipe& recipe) {
   return ok();
 }
 
+/// AWS makes RSA keys only: a recipe that wants another is refused rather than given what it did not ask for.
+Result<void> check_key_kind(const toml::table& root, const Section& whole, Recipe& recipe) {
+  if (!recipe.aws || recipe.aws->issuance != AwsIssuance::aws_keys) return ok();
+  const toml::node* said = root.at_path("identity.key").node();
+  if (said && recipe.key != "rsa-2048")
+    return fail(whole.wrong(said->source(), fmt::format("identity.key: AWS makes no {} keys", recipe.key),
+                            "With issuance = \"aws-keys\" it is \"rsa-2048\"; or use issuance = \"csr\""));
+  recipe.key = "rsa-2048";
+  return ok();
+}
+
 Result<void> take_table(const toml::table& root, std::string_view name, std::string_view filename,
                         const std::function<Result<void>(Section&)>& take) {
   const toml::node* node = root.get(name);
   if (!node) return ok();
   const toml::table* table = node->as_table();
-  if (!table) return fail(Section{root, "", filename}.wrong(node->source(), fmt::format("{} is a section: [{}]", name, name)));
+  if (!table)
+    return fail(Section{root, "", filename}.wrong(node->source(), fmt::format("{} is a section: [{}]", name, name)));
   Section section{*table, std::string{name}, filename};
   TRY(take(section));
   return section.nothing_else();
@@ -127,14 +151,24 @@ Result<void> take_table(const toml::table& root, std::string_view name, std::str
 
 }  // namespace
 
-std::vector<ImageFile> default_identity_files() {
-  return {{"certificate.pem.crt", {"{certificate}"}}, {"private.pem.key", {"{private_key}"}}, {"aws-root-ca.pem", {"{root_ca}"}}};
+std::vector<ImageFile> default_identity_files(std::string_view issuer) {
+  std::vector<ImageFile> files{{"certificate.pem.crt", {"{certificate}"}},
+                               {"private.pem.key", {"{private_key}"}},
+                               {"aws-root-ca.pem", {"{root_ca}"}}};
+  if (issuer != "aws") return files;
+  files.push_back({"endpoint.txt", {"{endpoint}"}});
+  files.push_back({"thing.txt", {"{thing}"}});
+  return files;
 }
 
-std::vector<ImageEntry> default_identity_entries() {
-  return {{"identity", "certificate", "string", {"{certificate}"}},
-          {"identity", "private_key", "string", {"{private_key}"}},
-          {"identity", "root_ca", "string", {"{root_ca}"}}};
+std::vector<ImageEntry> default_identity_entries(std::string_view issuer) {
+  std::vector<ImageEntry> entries{{"identity", "certificate", "string", {"{certificate}"}},
+                                  {"identity", "private_key", "string", {"{private_key}"}},
+                                  {"identity", "root_ca", "string", {"{root_ca}"}}};
+  if (issuer != "aws") return entries;
+  entries.push_back({"identity", "endpoint", "string", {"{endpoint}"}});
+  entries.push_back({"identity", "thing", "string", {"{thing}"}});
+  return entries;
 }
 
 Recipe default_recipe() { return {}; }
@@ -143,14 +177,16 @@ std::string check_product_name(std::string_view name) {
   if (name.empty() || name.size() > 64) return "a name has 1 to 64 characters";
   if (name.front() == '.') return "a name does not begin with a dot";
   for (char c : name)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f || c == '/' || c == '\\') return "a name has no control characters and no slash";
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f || c == '/' || c == '\\')
+      return "a name has no control characters and no slash";
   return {};
 }
 
 std::string product_name_of(std::string_view project) {
   std::string name;
   for (char c : project.substr(0, 64)) {
-    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || (c == '.' && !name.empty());
+    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+                 (c == '.' && !name.empty());
     if (plain) name += c;
     if (!plain && !name.empty()) name += '-';
   }
@@ -165,7 +201,7 @@ Result<Recipe> parse_recipe(std::string_view text, std::string_view filename) {
     return names;
   }();
   static constexpr std::array<std::string_view, 2> keys{"ec-p256", "rsa-2048"};
-  static constexpr std::array<std::string_view, 1> issuers{"local"};
+  static constexpr std::array<std::string_view, 2> issuers{"local", "aws"};
   static constexpr std::array<std::string_view, 3> challenges{"auto", "required", "off"};
   toml::table root;
   try {
@@ -177,9 +213,6 @@ Result<Recipe> parse_recipe(std::string_view text, std::string_view filename) {
   }
   Recipe recipe;
   Section whole{root, "", filename};
-  for (std::string_view later : {"cloud"})
-    if (const toml::node* node = root.get(later))
-      return fail(whole.wrong(node->source(), fmt::format("[{}] is not in this version", later), "Remove it, so that nobody believes it works"));
   TRY(take_table(root, "product", filename, [&](Section& section) -> Result<void> {
     TRY(section.take<std::string>("name", recipe.product, "a name in quotes", check_product_name));
     TRY(section.take<std::string>("chip", recipe.chip, "a word in quotes", one_of(chips)));
@@ -192,22 +225,25 @@ Result<Recipe> parse_recipe(std::string_view text, std::string_view filename) {
     return section.take<std::string>("path", recipe.firmware_path, "a path in quotes");
   }));
   TRY(take_table(root, "identity", filename, [&](Section& section) -> Result<void> {
-    TRY(section.take<std::string>("id", recipe.id, "text in quotes", check_id));
+    TRY(section.take<std::string>("id", recipe.id, "text in quotes"));
     TRY(section.take<std::string>("key", recipe.key, "a word in quotes", one_of(keys)));
-    TRY(section.take<std::string>("issuer", recipe.issuer, "a word in quotes", [](const std::string& issuer) -> std::string {
-      if (issuer == "aws") return "\"aws\" is not in this version; it has local";
-      return one_of(issuers)(issuer);
-    }));
+    TRY(section.take<std::string>("issuer", recipe.issuer, "a word in quotes", one_of(issuers)));
+    TRY(check_id(section, recipe));
     TRY(section.take<bool>("save_private_key", recipe.save_private_key, "true or false"));
     std::string challenge = "auto";
     TRY(section.take<std::string>("challenge", challenge, "a word in quotes", one_of(challenges)));
-    recipe.challenge = challenge == "required" ? ChallengePolicy::required : challenge == "off" ? ChallengePolicy::off : ChallengePolicy::automatic;
+    recipe.challenge = challenge == "required" ? ChallengePolicy::required
+                       : challenge == "off"    ? ChallengePolicy::off
+                                               : ChallengePolicy::automatic;
     return ok();
   }));
   TRY(take_table(root, "keys", filename, [&](Section& section) { return take_keys(section, recipe); }));
   TRY(take_table(root, "values", filename, [&](Section& section) { return take_values(section, recipe); }));
   TRY(take_images(root, filename, recipe));
-  for (std::string_view known : {"product", "firmware", "identity", "image", "keys", "values"}) (void)whole.node(known);
+  TRY(take_table(root, "cloud", filename, [&](Section& section) { return take_cloud(section, recipe); }));
+  TRY(check_key_kind(root, whole, recipe));
+  for (std::string_view known : {"product", "firmware", "identity", "image", "keys", "values", "cloud"})
+    (void)whole.node(known);
   TRY(whole.nothing_else());
   return recipe;
 }
@@ -217,8 +253,10 @@ std::string commented_recipe(const FirmwareSet* firmware, const std::string& fir
     std::string out = "\"";
     for (char c : text) {
       auto byte = static_cast<unsigned char>(c);
-      if (byte < 0x20 || byte == 0x7f) out += fmt::format("\\u{:04x}", byte);
-      else out += c == '"' || c == '\\' ? std::string{'\\', c} : std::string(1, c);
+      if (byte < 0x20 || byte == 0x7f)
+        out += fmt::format("\\u{:04x}", byte);
+      else
+        out += c == '"' || c == '\\' ? std::string{'\\', c} : std::string(1, c);
     }
     return out + "\"";
   };
@@ -233,7 +271,8 @@ std::string commented_recipe(const FirmwareSet* firmware, const std::string& fir
       if (partitions.empty() && littlefs) format = "littlefs";
       partitions.push_back(quoted(candidate.name));
     }
-  std::string text = fmt::format(R"(# What this product is. Keys that are left out have the value shown here. All keys: docs/formats/recipe.md
+  std::string text = fmt::format(
+      R"(# What this product is. Keys that are left out have the value shown here. All keys: docs/formats/recipe.md
 
 [product]
 name = {}
@@ -246,26 +285,48 @@ path = {}              # a build folder, a merged image or an app; relative to t
 [identity]
 id = "{{mac}}"                # also {{mac:upper}}, {{mac:colon}}, with text around it
 key = "ec-p256"             # or "rsa-2048" for old firmware
-issuer = "local"            # a CA of your own: `espmint ca show`
+issuer = "local"            # a CA of your own: `espmint ca show`; "aws": AWS IoT Core, see [cloud.aws] below
 challenge = "auto"          # the firmware proves its key where it knows how; "required", "off"
 # save_private_key = true   # keeps every device's private key in the state folder: whoever has it is the device
 
+# With issuer = "aws", and credentials from the environment or ~/.aws. `espmint cloud setup` makes policy and thing type.
+# [cloud.aws]
+# region = "eu-central-1"   # else AWS_REGION, else the profile's
+# profile = "factory"       # else AWS_PROFILE
+# policy_name = {}   # each device's; by default it allows a device its own topics only
+# thing_type = {}
+# attributes = {{ owner = "line-3" }}   # of every thing; no spaces, two of them, or 49 with a thing type
+# groups = ["pilot"]
+# issuance = "csr"          # keys are made here and stay here; "own-ca", "aws-keys", "bulk", "jitp"
+# root_ca = "amazon-root-ca-1"   # by which devices know AWS; another number, or a PEM file
+
 )",
-                                 quoted(product), quoted(chip), quoted(firmware_path.empty() ? "build" : firmware_path));
+      quoted(product), quoted(chip), quoted(firmware_path.empty() ? "build" : firmware_path),
+      quoted(product_name_of(product) + "-device"), quoted(product_name_of(product)));
   // Without a partition to put it in the image stays a comment: a recipe that asks for one would be refused.
   std::string off = firmware && partitions.empty() ? "# " : "";
   if (!off.empty())
-    text += "# This firmware has no partition for an identity. With the line\n#   storage, data, spiffs, , 64K,\n"
-            "# in partitions.csv it has one, and this says what goes there:\n";
-  if (partitions.size() > 1) text += fmt::format("# Partitions that could hold it are {}.\n", fmt::join(partitions, ", "));
+    text +=
+        "# This firmware has no partition for an identity. With the line\n#   storage, data, spiffs, , 64K,\n"
+        "# in partitions.csv it has one, and this says what goes there:\n";
+  if (partitions.size() > 1)
+    text += fmt::format("# Partitions that could hold it are {}.\n", fmt::join(partitions, ", "));
   std::string partition = !partitions.empty()   ? "partition = " + partitions.front()
                           : firmware != nullptr ? "partition = \"storage\""
                                                 : "# partition = \"storage\"";
-  text += fmt::format("{}[[image]]\n{}{}   # the partition from which the firmware reads its identity\n{}format = \"{}\"           # or spiffs, littlefs, fat, nvs\n", off, off, partition, off, format);
+  text += fmt::format(
+      "{}[[image]]\n{}{}   # the partition from which the firmware reads its identity\n{}format = \"{}\"           # "
+      "or spiffs, littlefs, fat, nvs\n",
+      off, off, partition, off, format);
   std::string files;
   for (const ImageFile& file : default_identity_files())
     files += fmt::format("{}{} = {}", files.empty() ? "" : ", ", quoted(file.path), quoted(file.content.text));
-  return text + fmt::format("{}files = {{ {} }}\n", off, files);
+  std::string more;
+  const std::vector<ImageFile> with_aws = default_identity_files("aws");
+  for (std::size_t i = default_identity_files().size(); i < with_aws.size(); ++i)
+    more += fmt::format(", {} = {}", quoted(with_aws[i].path), quoted(with_aws[i].content.text));
+  return text + fmt::format("{}files = {{ {} }}\n# With issuer = \"aws\" firmware may want these, too: {}\n", off,
+                            files, more.substr(2));
 }
 
 }  // namespace espmint

@@ -20,8 +20,8 @@ struct RecipeImage {
   std::string csv;  // entries as ESP-IDF's CSV has them, with words; relative to the recipe
   bool keep = false;
   NvsEncryption encryption = NvsEncryption::none;
-  std::string keys_partition;   // of NvsEncryption::keys; empty: the only one
-  std::string hmac_key;         // a file of 32 bytes, relative to the recipe
+  std::string keys_partition;  // of NvsEncryption::keys; empty: the only one
+  std::string hmac_key;        // a file of 32 bytes, relative to the recipe
   // Geometry, where the recipe knows better than the firmware's build.
   std::optional<std::uint32_t> nvs_version, fat_type, sector_size, block_size, name_max;
   std::optional<bool> wear_levelling, long_names;
@@ -38,19 +38,20 @@ struct RecipeValues {
 };
 
 struct Recipe {
-  std::string product;               // empty: the firmware's project name
+  std::string product;  // empty: the firmware's project name
   std::string chip = "auto";
   std::optional<std::uint64_t> quota;
-  std::string firmware_path;         // relative to the recipe; empty: what lies beside it
+  std::string firmware_path;  // relative to the recipe; empty: what lies beside it
   std::string id = "{mac}";
   std::string key = "ec-p256";
   std::string issuer = "local";
+  std::optional<AwsPlan> aws;  // paths are relative to the recipe; none: all of it is the default
   bool save_private_key = false;
   ChallengePolicy challenge = ChallengePolicy::automatic;
-  std::optional<KeysPlan> keys;      // csv is relative to the recipe
+  std::optional<KeysPlan> keys;  // csv is relative to the recipe
   std::optional<RecipeValues> values;
-  std::vector<RecipeImage> images;   // none: the only SPIFFS or LittleFS partition, with the files that firmware in the
-                                     // field reads
+  std::vector<RecipeImage> images;  // none: the only SPIFFS or LittleFS partition, with the files that firmware in the
+                                    // field reads
 };
 
 /// Why this cannot be a product's name, which its ledger's folder bears; empty when it can.
@@ -60,13 +61,14 @@ std::string product_name_of(std::string_view project);
 
 /// What holds where there is no recipe.
 Recipe default_recipe();
-/// certificate.pem.crt, private.pem.key, aws-root-ca.pem.
-std::vector<ImageFile> default_identity_files();
-/// identity.certificate, identity.private_key, identity.root_ca: strings of an NVS image.
-std::vector<ImageEntry> default_identity_entries();
+/// certificate.pem.crt, private.pem.key, aws-root-ca.pem; of issuer "aws" also endpoint.txt and thing.txt.
+std::vector<ImageFile> default_identity_files(std::string_view issuer = "local");
+/// identity.certificate, identity.private_key, identity.root_ca: strings of an NVS image; of issuer "aws" also
+/// identity.endpoint and identity.thing.
+std::vector<ImageEntry> default_identity_entries(std::string_view issuer = "local");
 
-/// Faults (recipe_invalid) with file:line:column; unknown keys name the one that was probably meant; sections of later
-/// versions are refused rather than ignored.
+/// Faults with file:line:column: recipe_invalid, unknown keys name the one that was probably meant; cloud_refused for
+/// names that AWS would refuse.
 Result<Recipe> parse_recipe(std::string_view toml, std::string_view filename);
 
 /// A recipe with every key explained, set to what `firmware` would get without one.

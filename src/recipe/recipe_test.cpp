@@ -8,14 +8,18 @@ namespace espmint {
 namespace {
 
 Result<Recipe> parse(std::string_view text) { return parse_recipe(text, "recipe.toml"); }
-testing::AssertionResult refused(std::string_view text, std::string_view place, std::initializer_list<std::string_view> words) {
+testing::AssertionResult refused(std::string_view text, std::string_view place,
+                                 std::initializer_list<std::string_view> words) {
   auto recipe = parse(text);
   if (recipe) return testing::AssertionFailure() << "it was accepted";
   const Fault& fault = recipe.error();
-  if (fault.code != Code::recipe_invalid || fault.remedy != Remedy::refuse) return testing::AssertionFailure() << describe(fault);
-  if (fault.where.input != "recipe.toml:" + std::string{place}) return testing::AssertionFailure() << "at " << fault.where.input << ": " << describe(fault);
+  if (fault.code != Code::recipe_invalid || fault.remedy != Remedy::refuse)
+    return testing::AssertionFailure() << describe(fault);
+  if (fault.where.input != "recipe.toml:" + std::string{place})
+    return testing::AssertionFailure() << "at " << fault.where.input << ": " << describe(fault);
   for (std::string_view word : words)
-    if (describe(fault).find(word) == std::string::npos) return testing::AssertionFailure() << "no \"" << word << "\" in: " << describe(fault);
+    if (describe(fault).find(word) == std::string::npos)
+      return testing::AssertionFailure() << "no \"" << word << "\" in: " << describe(fault);
   return testing::AssertionSuccess();
 }
 
@@ -103,7 +107,9 @@ TEST(Recipe, WhoseIdIsNoThingNameIsRefused) {
 }
 
 TEST(Recipe, SaysWhichKeysAreHandedOverAndHow) {
-  auto recipe = parse("[keys]\ncsv = \"pool/keys.csv\"\ncolumns = [\"appKey\", \"devAddr\"]\nshared = [3]\nprompt = \"Key?\"\nprovisioned = \"erase\"\n");
+  auto recipe = parse(
+      "[keys]\ncsv = \"pool/keys.csv\"\ncolumns = [\"appKey\", \"devAddr\"]\nshared = [3]\nprompt = "
+      "\"Key?\"\nprovisioned = \"erase\"\n");
   ASSERT_TRUE(recipe);
   ASSERT_TRUE(recipe->keys);
   EXPECT_EQ(recipe->keys->csv, "pool/keys.csv");
@@ -146,11 +152,6 @@ TEST(Recipe, RefusesLimitsAndALockThatCouldNotBeKept) {
   EXPECT_TRUE(refused("[keys]\nhandshake = \"auto\"\nselftest = {}\n", "3:12", {"framed"}));
 }
 
-TEST(Recipe, ThatWantsWhatALaterVersionDoesIsRefusedRatherThanIgnored) {
-  EXPECT_TRUE(refused("[cloud.aws]\nregion = \"eu-central-1\"\n", "1:1", {"cloud", "not in this version"}));
-  EXPECT_TRUE(refused("[identity]\nissuer = \"aws\"\n", "2:10", {"not in this version", "local"}));
-}
-
 // ---------------------------------------------------------------- images
 
 TEST(Recipe, HasAnImageForEachPartition) {
@@ -190,7 +191,8 @@ same = { ssid = "factory" }
   EXPECT_EQ(nvs.nvs_version, 1u);
   EXPECT_EQ(nvs.encryption, NvsEncryption::keys);
   std::map<std::string, std::string> entries;
-  for (const ImageEntry& entry : nvs.entries) entries[entry.space + "." + entry.key] = entry.encoding + " " + entry.content.text;
+  for (const ImageEntry& entry : nvs.entries)
+    entries[entry.space + "." + entry.key] = entry.encoding + " " + entry.content.text;
   EXPECT_EQ(entries, (std::map<std::string, std::string>{{"wifi.ssid", "string {values.ssid}"},
                                                          {"wifi.channel", "u8 6"},
                                                          {"wifi.boost", "u8 1"},
@@ -208,10 +210,13 @@ TEST(Recipe, WhoseImageMakesNoSenseIsRefused) {
   EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\nfiles = { a = \"b\" }\n", "3:9", {"files", "NVS"}));
   EXPECT_TRUE(refused("[[image]]\nformat = \"fat\"\nversion = 2\n", "3:11", {"version", "FAT"}));
   EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n[image.entries]\nssid = \"x\"\n", "4:8", {"namespaces"}));
-  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n[image.entries.w]\nsixteen_bytes_xx = 1\n", "4:1", {"1 to 15 bytes"}));
+  EXPECT_TRUE(
+      refused("[[image]]\nformat = \"nvs\"\n[image.entries.w]\nsixteen_bytes_xx = 1\n", "4:1", {"1 to 15 bytes"}));
   EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n[image.entries.w]\nn = 5000000000\n", "4:5", {"i32"}));
-  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n[image.entries.w]\nn = { encoding = \"u8\" }\n", "4:5", {"value", "file"}));
-  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n[image.entries.w]\nn = { value = 1, encoding = \"u9\" }\n", "4:29", {"u8"}));
+  EXPECT_TRUE(
+      refused("[[image]]\nformat = \"nvs\"\n[image.entries.w]\nn = { encoding = \"u8\" }\n", "4:5", {"value", "file"}));
+  EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\n[image.entries.w]\nn = { value = 1, encoding = \"u9\" }\n", "4:29",
+                      {"u8"}));
   EXPECT_TRUE(refused("[[image]]\nformat = \"nvs\"\nencryption = \"hmac\"\n", "3:14", {"hmac_key"}));
   EXPECT_TRUE(refused("[[image]]\nformat = \"fat\"\nfat_type = 32\n", "3:12", {"12, 16"}));
   EXPECT_TRUE(refused("[values]\nby = \"label\"\n", "2:6", {"serial"}));

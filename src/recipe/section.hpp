@@ -1,12 +1,13 @@
-// recipe/section.hpp: reading a recipe's tables: each key is asked for with its type, and what is left over is a mistake.
+// recipe/section.hpp: reading a recipe's tables: each key is asked for with its type, and what is left over is a
+// mistake.
 #pragma once
 
 #include <fmt/format.h>
 
+#include <toml++/toml.h>
 #include <algorithm>
 #include <functional>
 #include <string>
-#include <toml++/toml.h>
 #include <vector>
 
 #include "base/result.hpp"
@@ -29,7 +30,8 @@ class Section {
   }
 
   template <typename T>
-  Result<void> take(std::string_view key, T& out, std::string_view kind, const std::function<std::string(const T&)>& refuse = {}) {
+  Result<void> take(std::string_view key, T& out, std::string_view kind,
+                    const std::function<std::string(const T&)>& refuse = {}) {
     know(key);
     const toml::node* node = table_.get(key);
     if (!node) return ok();
@@ -40,7 +42,8 @@ class Section {
       if (*value < 1) return fail(wrong(node->source(), fmt::format("{}{} is 1 or more", prefix(), key)));
     out = static_cast<T>(*value);
     if (refuse)
-      if (std::string why = refuse(out); !why.empty()) return fail(wrong(node->source(), fmt::format("{}{}: {}", prefix(), key, why)));
+      if (std::string why = refuse(out); !why.empty())
+        return fail(wrong(node->source(), fmt::format("{}{}: {}", prefix(), key, why)));
     return ok();
   }
   const toml::node* node(std::string_view key) {
@@ -52,7 +55,8 @@ class Section {
       if (std::find(known_.begin(), known_.end(), key.str()) != known_.end()) continue;
       std::string meant = nearest(key.str(), known_);
       return fail(wrong(key.source(), fmt::format("\"{}{}\" is no key of a recipe", prefix(), key.str()),
-                        meant.empty() ? fmt::format("Known here: {}", fmt::join(known_, ", ")) : fmt::format("Did you mean \"{}\"?", meant)));
+                        meant.empty() ? fmt::format("Known here: {}", fmt::join(known_, ", "))
+                                      : fmt::format("Did you mean \"{}\"?", meant)));
     }
     return ok();
   }
@@ -79,7 +83,8 @@ std::function<std::string(const std::string&)> one_of(const Words& words) {
     for (std::string_view word : words)
       if (value == word) return std::string{};
     std::string meant = nearest(value, words);
-    return fmt::format("\"{}\" is none of {}{}", value, fmt::join(words, ", "), meant.empty() ? "" : "; did you mean \"" + meant + "\"?");
+    return fmt::format("\"{}\" is none of {}{}", value, fmt::join(words, ", "),
+                       meant.empty() ? "" : "; did you mean \"" + meant + "\"?");
   };
 }
 
@@ -100,5 +105,8 @@ Result<void> take_list(Section& section, std::string_view key, std::string_view 
 
 /// Every [[image]] of the file.
 Result<void> take_images(const toml::table& root, std::string_view filename, Recipe&);
+
+/// What [cloud] says, that is [cloud.aws]. Faults also cloud_refused.
+Result<void> take_cloud(Section&, Recipe&);
 
 }  // namespace espmint

@@ -16,8 +16,8 @@ struct TestImage {
   std::uint16_t chip_id = esp32_id;
   std::string_view project{};  // empty: no description, as in a bootloader
   std::string_view version = "1.2.3";
-  std::size_t payload = 64;    // bytes of the second segment
-  std::uint32_t load_address = 0x3f40'0020;  // the ESP32's mapped flash
+  std::size_t payload = 64;                                     // bytes of the second segment
+  std::uint32_t load_address = 0x3f40'0020;                     // the ESP32's mapped flash
   std::uint16_t oldest_revision = 0, newest_revision = 0xffff;  // major * 100 + minor
 };
 
@@ -53,16 +53,22 @@ inline Bytes test_image(const TestImage& wanted) {
 
 inline constexpr std::uint32_t bootloader_ram = 0x403c'e000;  // of the ESP32-S3 and C3
 inline Bytes test_bootloader(std::uint16_t chip_id = esp32_id) {
-  return test_image({.chip_id = chip_id, .payload = 4000, .load_address = chip_id == esp32_id ? 0x4007'8000 : bootloader_ram});
+  return test_image(
+      {.chip_id = chip_id, .payload = 4000, .load_address = chip_id == esp32_id ? 0x4007'8000 : bootloader_ram});
 }
-inline Bytes test_app(std::uint16_t chip_id = esp32_id, std::string_view project = "thermostat", std::size_t payload = 5000) {
+inline Bytes test_app(std::uint16_t chip_id = esp32_id, std::string_view project = "thermostat",
+                      std::size_t payload = 5000) {
   return test_image({.chip_id = chip_id, .project = project, .payload = payload});
 }
 
-inline Bytes test_table(std::string_view csv) { return build_partition_table(parse_partition_csv(csv).value()).value(); }
-inline constexpr std::string_view one_spiffs_csv = "nvs,data,nvs,0x9000,0x6000\nfactory,app,factory,0x10000,1M\nstorage,data,spiffs,,64K\n";
+inline Bytes test_table(std::string_view csv) {
+  return build_partition_table(parse_partition_csv(csv).value()).value();
+}
+inline constexpr std::string_view one_spiffs_csv =
+    "nvs,data,nvs,0x9000,0x6000\nfactory,app,factory,0x10000,1M\nstorage,data,spiffs,,64K\n";
 inline constexpr std::string_view ota_csv =
-    "nvs,data,nvs,0x9000,0x5000\notadata,data,ota,0xe000,0x2000\napp0,app,ota_0,0x10000,256K\napp1,app,ota_1,,256K\nspiffs,data,spiffs,,64K\n";
+    "nvs,data,nvs,0x9000,0x5000\notadata,data,ota,0xe000,0x2000\napp0,app,ota_0,0x10000,256K\napp1,app,ota_1,,"
+    "256K\nspiffs,data,spiffs,,64K\n";
 inline constexpr std::string_view no_spiffs_csv = "nvs,data,nvs,0x9000,0x6000\nfactory,app,factory,0x10000,1M\n";
 inline constexpr std::string_view two_spiffs_csv =
     "nvs,data,nvs,0x9000,0x6000\nfactory,app,factory,0x10000,1M\nstorage,data,spiffs,,64K\nweb,data,spiffs,,128K\n";

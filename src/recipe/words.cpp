@@ -11,8 +11,8 @@
 namespace espmint {
 namespace {
 
-constexpr std::array<std::string_view, 8> plain_words{"certificate", "private_key", "root_ca",   "id",
-                                                      "mac",         "mac:upper",   "mac:colon", "serial"};
+constexpr std::array<std::string_view, 10> plain_words{
+    "certificate", "private_key", "root_ca", "endpoint", "id", "thing", "mac", "mac:upper", "mac:colon", "serial"};
 constexpr std::string_view key_prefix = "key.", values_prefix = "values.";
 
 std::string upper(std::string text) {
@@ -67,7 +67,9 @@ std::optional<ByteView> value_of(std::string_view word, const BoardValues& value
   if (word == "certificate") return as_bytes(values.certificate_pem);
   if (word == "private_key") return values.private_key_pem.reveal();
   if (word == "root_ca") return as_bytes(values.root_ca_pem);
-  if (word == "id") return as_bytes(values.id);
+  // A board that lacks it would reach nobody: rather none is built.
+  if (word == "endpoint") return values.endpoint.empty() ? std::nullopt : std::optional{as_bytes(values.endpoint)};
+  if (word == "id" || word == "thing") return as_bytes(values.id);
   if (word == "mac") return made(to_string(values.mac));
   if (word == "mac:upper") return made(upper(to_string(values.mac)));
   if (word == "mac:colon") return made(to_string_with_colons(values.mac));
@@ -82,6 +84,13 @@ std::optional<ByteView> value_of(std::string_view word, const BoardValues& value
 }
 
 Fault stands_for_nothing(std::string_view word) {
+  if (word == "endpoint")
+    return {Code::cloud_unreachable,
+            Remedy::refuse,
+            "the host name of the broker is not known yet",
+            {},
+            {},
+            "Say it in the recipe: data_endpoint in [cloud.aws]"};
   return {Code::recipe_invalid, Remedy::refuse, fmt::format("{{{}}} stands for nothing here", word), {}, {}, {}};
 }
 

@@ -1,6 +1,6 @@
 // recipe/words.hpp: the words in braces that a recipe's files, entries and paths may have, and what they stand for.
 //   "{certificate}", "{private_key}", "{root_ca}", "{id}", "{mac}", "{mac:upper}", "{mac:colon}", "{serial}",
-//   "{key.1}", "{key.NAME}", "{values.NAME}"
+//   "{endpoint}", "{thing}" (the id, too), "{key.1}", "{key.NAME}", "{values.NAME}"
 // Braces that hold no word stay as they are: JSON files are full of them.
 #pragma once
 
@@ -26,6 +26,7 @@ struct BoardValues {
   std::vector<Secret> key_fields{};          // of the pool; empty where the recipe has none
   std::vector<std::string> key_names{};      // of the fields, where the file has a header
   std::map<std::string, std::string> row{};  // of the values' file, by column
+  std::string endpoint{};                    // host of the broker; empty where there is none, or none known
 };
 
 /// Why this is no valid template; empty when it is. What columns and keys there are is checked later (check_words).

@@ -41,13 +41,13 @@ enum class Speaker { rom, stub };
 struct CommandSpec {
   Op op;
   std::string_view name;
-  bool rom, stub;                        // who answers it
-  std::chrono::milliseconds timeout;     // of the answer
+  bool rom, stub;                          // who answers it
+  std::chrono::milliseconds timeout;       // of the answer
   std::chrono::milliseconds per_mebibyte;  // more, for each MiB the command works on
 };
 
-// The budgets allow for flash at its data-sheet maximum (rom-protocol note 14) and for emulators on busy machines, not for
-// what a healthy board needs.
+// The budgets allow for flash at its data-sheet maximum (rom-protocol note 14) and for emulators on busy machines, not
+// for what a healthy board needs.
 inline constexpr std::array commands{
     CommandSpec{Op::flash_begin, "FLASH_BEGIN", true, true, std::chrono::seconds{3}, std::chrono::seconds{30}},
     CommandSpec{Op::flash_data, "FLASH_DATA", true, true, std::chrono::seconds{3}, std::chrono::seconds{40}},
@@ -62,7 +62,8 @@ inline constexpr std::array commands{
     CommandSpec{Op::spi_attach, "SPI_ATTACH", true, true, std::chrono::seconds{3}, {}},
     CommandSpec{Op::read_flash_slow, "READ_FLASH_SLOW", true, false, std::chrono::seconds{3}, {}},
     CommandSpec{Op::change_baudrate, "CHANGE_BAUDRATE", true, true, std::chrono::seconds{3}, {}},
-    CommandSpec{Op::flash_defl_begin, "FLASH_DEFL_BEGIN", true, true, std::chrono::seconds{3}, std::chrono::seconds{30}},
+    CommandSpec{Op::flash_defl_begin, "FLASH_DEFL_BEGIN", true, true, std::chrono::seconds{3},
+                std::chrono::seconds{30}},
     CommandSpec{Op::flash_defl_data, "FLASH_DEFL_DATA", true, true, std::chrono::seconds{3}, std::chrono::seconds{40}},
     CommandSpec{Op::flash_defl_end, "FLASH_DEFL_END", true, true, std::chrono::seconds{3}, {}},
     CommandSpec{Op::spi_flash_md5, "SPI_FLASH_MD5", true, true, std::chrono::seconds{3}, std::chrono::seconds{8}},

@@ -37,14 +37,10 @@ constexpr std::array slow{
 };
 // The chip's own USB peripheral watches the order of the two lines; it never sees both asserted as one step.
 constexpr std::array usb_jtag{
-    LineStep{What::rts, false, false, 0ms},
-    LineStep{What::dtr, false, false, 100ms},
-    LineStep{What::dtr, true, false, 0ms},
-    LineStep{What::rts, false, false, 100ms},
-    LineStep{What::rts, false, true, 0ms},
-    LineStep{What::dtr, false, false, 0ms},
-    LineStep{What::rts, false, true, 100ms},
-    LineStep{What::dtr, false, false, 0ms},
+    LineStep{What::rts, false, false, 0ms},       LineStep{What::dtr, false, false, 100ms},
+    LineStep{What::dtr, true, false, 0ms},        LineStep{What::rts, false, false, 100ms},
+    LineStep{What::rts, false, true, 0ms},        LineStep{What::dtr, false, false, 0ms},
+    LineStep{What::rts, false, true, 100ms},      LineStep{What::dtr, false, false, 0ms},
     LineStep{What::rts, false, false, rom_ready},
 };
 
@@ -75,9 +71,15 @@ Duration time_of(const ResetSequence& sequence) {
 Task<Result<void>> perform(Port& port, Clock& clock, std::span<const LineStep> steps) {
   for (const LineStep& step : steps) {
     switch (step.what) {
-      case What::dtr: CO_TRY(co_await port.set_dtr(step.dtr)); break;
-      case What::rts: CO_TRY(co_await port.set_rts(step.rts)); break;
-      case What::both: CO_TRY(co_await port.set_dtr_rts(step.dtr, step.rts)); break;
+      case What::dtr:
+        CO_TRY(co_await port.set_dtr(step.dtr));
+        break;
+      case What::rts:
+        CO_TRY(co_await port.set_rts(step.rts));
+        break;
+      case What::both:
+        CO_TRY(co_await port.set_dtr_rts(step.dtr, step.rts));
+        break;
     }
     if (step.then > 0ms) co_await clock.sleep_for(step.then);
     // EN has been low: what came until now is of the time before, and a late answer must not pass for one of the ROM's.
@@ -121,7 +123,8 @@ Task<Result<void>> ask_after_return(Loader& loader, Instant until) {
 
 void keep(Heard& heard, const Loader& loader) {
   append(heard.bytes, loader.heard_bytes());
-  if (heard.bytes.size() > kept_for_diagnosis) heard.bytes.erase(heard.bytes.begin(), heard.bytes.end() - kept_for_diagnosis);
+  if (heard.bytes.size() > kept_for_diagnosis)
+    heard.bytes.erase(heard.bytes.begin(), heard.bytes.end() - kept_for_diagnosis);
 }
 
 bool is_gone(const Result<void>& end) { return !end && end.error().code == Code::port_gone; }
@@ -181,7 +184,8 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
   Heard heard{.could_reset = options.reset};
   const std::uint64_t seen_before = loader.bytes_seen();
   bool stub_survives = false;
-  // Enough for any chip; who is slower (an emulator on a busy machine) gets more time once every sequence has been tried.
+  // Enough for any chip; who is slower (an emulator on a busy machine) gets more time once every sequence has been
+  // tried.
   Duration window = 250ms;
   for (;; window = 1000ms) {
     std::vector<const ResetSequence*> ways = ways_to_try(loader, options.usb_serial_jtag);
@@ -215,19 +219,22 @@ Task<Result<void>> connect(Loader& loader, ConnectOptions options) {
         heard.count = loader.bytes_seen() - seen_before;
         Fault why = diagnose(heard);
         const bool button_may_help = !heard.could_reset || heard.count > 0 || options.button_even_if_silent;
-        if (options.button_patience > 0ms && button_may_help) co_return co_await wait_for_button(loader, options, std::move(why));
+        if (options.button_patience > 0ms && button_may_help)
+          co_return co_await wait_for_button(loader, options, std::move(why));
         co_return fail(std::move(why));
       }
       // A port that goes with the chip is the chip's own, whatever its name says. Or it went before this way was at its
       // end, because the application restarted: then the same once more.
       bool went = port.absences().count != absences;
       if (went && !std::exchange(repeated, true))
-        ways.insert(ways.begin() + static_cast<std::ptrdiff_t>(next) + 1, loader.way() ? loader.way() : usb_first.data());
+        ways.insert(ways.begin() + static_cast<std::ptrdiff_t>(next) + 1,
+                    loader.way() ? loader.way() : usb_first.data());
     }
   }
 }
 
-Task<Result<void>> connect_by(Loader& loader, const ResetSequence& sequence, Duration window, Duration return_patience) {
+Task<Result<void>> connect_by(Loader& loader, const ResetSequence& sequence, Duration window,
+                              Duration return_patience) {
   Clock& clock = loader.clock();
   Heard heard{.could_reset = true};
   const unsigned absences = loader.port().absences().count;
@@ -237,7 +244,8 @@ Task<Result<void>> connect_by(Loader& loader, const ResetSequence& sequence, Dur
     answer = co_await ask_after_return(loader, clock.now() + window);
   }
   if (!heard.could_reset)
-    co_return fail({Code::no_reset_lines, Remedy::refuse, fmt::format("{} has no DTR and RTS", loader.port().name()), {}, {}, {}});
+    co_return fail(
+        {Code::no_reset_lines, Remedy::refuse, fmt::format("{} has no DTR and RTS", loader.port().name()), {}, {}, {}});
   if (answer) loader.came_by(sequence);
   const bool still_held = sequence.holds_boot_pin && loader.port().absences().count == absences;
   if (still_held && (answer || !is_port_fault(answer.error()))) CO_TRY(co_await loader.port().set_dtr(false));

@@ -8,8 +8,8 @@
 
 namespace espmint {
 
-/// One thing done to the lines; then time passes. On the usual circuit EN is low while RTS alone is asserted, and IO0 is
-/// low while DTR alone is. Source: esptool documentation, Boot Mode Selection.
+/// One thing done to the lines; then time passes. On the usual circuit EN is low while RTS alone is asserted, and IO0
+/// is low while DTR alone is. Source: esptool documentation, Boot Mode Selection.
 struct LineStep {
   enum class What { dtr, rts, both } what;
   bool dtr, rts;
@@ -44,16 +44,16 @@ struct ConnectOptions {
 /// Faults: those of diagnose() (diagnosis.hpp), decided within 5 s; port faults.
 Task<Result<void>> connect(Loader&, ConnectOptions = {});
 
-/// One way into download mode, once, and nobody else's: for whoever wants to know which ways a board understands. Asks for
-/// `window` after the last step. Faults: no_reset_lines; reply_missing where nobody answered; port faults.
+/// One way into download mode, once, and nobody else's: for whoever wants to know which ways a board understands. Asks
+/// for `window` after the last step. Faults: no_reset_lines; reply_missing where nobody answered; port faults.
 Task<Result<void>> connect_by(Loader&, const ResetSequence&, Duration window, Duration return_patience = {});
 
-/// Whether the board printed a ROM's boot banner since the last start_over(): proof that a reset reached it. Chips whose
-/// banner is switched off by eFuse or strap print none.
+/// Whether the board printed a ROM's boot banner since the last start_over(): proof that a reset reached it. Chips
+/// whose banner is switched off by eFuse or strap print none.
 [[nodiscard]] bool banner_heard(const Loader&);
 
-/// Lets the application run: EN low for 100 ms with IO0 high. Faults: no_reset_lines; port_gone where the reset takes the
-/// port along.
+/// Lets the application run: EN low for 100 ms with IO0 high. Faults: no_reset_lines; port_gone where the reset takes
+/// the port along.
 Task<Result<void>> reset_into_application(Port&, Clock&);
 
 }  // namespace espmint

@@ -13,7 +13,8 @@ namespace {
 
 // Shorter runs of 0xFF are programmed: looking whether they are blank, and another stream, cost as much.
 constexpr std::uint32_t shortest_blank = 0x4000;
-// Of the status bytes of a stub: the frame came damaged and was not taken. Source: esptool documentation, Serial Protocol.
+// Of the status bytes of a stub: the frame came damaged and was not taken. Source: esptool documentation, Serial
+// Protocol.
 constexpr std::uint8_t stub_checksum_wrong = 0xc1;
 
 /// A zlib stream (RFC 1950), as both inflaters expect it; nothing when it would not be smaller.
@@ -73,14 +74,15 @@ Bytes words(Word... values) {
   return out;
 }
 
-/// The fault of block `index`. The stub acknowledges a block before it works on it, so what it reports with the answer to
-/// a block is the fate of the one before; the last block's comes with the end command.
+/// The fault of block `index`. The stub acknowledges a block before it works on it, so what it reports with the answer
+/// to a block is the fate of the one before; the last block's comes with the end command.
 Fault at_block(Fault fault, const PreparedRegion& region, std::size_t index, bool reported_late) {
   if (reported_late && fault.code == Code::command_refused && index > 0) --index;
   std::uint64_t before = 0;
   for (std::size_t i = 0; i < index && i < region.blocks.size(); ++i) before += region.blocks[i].plain_bytes;
   fault.where.offset = region.range.at.bytes + before;
-  fault.seen += fmt::format("{}block {} of {}", fault.seen.empty() ? "" : ", ", std::min(index + 1, region.blocks.size()), region.blocks.size());
+  fault.seen += fmt::format("{}block {} of {}", fault.seen.empty() ? "" : ", ",
+                            std::min(index + 1, region.blocks.size()), region.blocks.size());
   return fault;
 }
 
@@ -103,7 +105,8 @@ std::uint64_t PreparedRegion::wire_bytes() const {
 
 namespace {
 
-std::shared_ptr<PreparedRegion> frame_part(FlashOffset at, ByteView bytes, const WriteFormat& format, int level, bool secret) {
+std::shared_ptr<PreparedRegion> frame_part(FlashOffset at, ByteView bytes, const WriteFormat& format, int level,
+                                           bool secret) {
   auto region = std::make_shared<PreparedRegion>();
   region->secret = secret;
   region->format = format;
@@ -161,8 +164,9 @@ struct Layout {
   std::vector<FlashRange> parts, blanks;
 };
 
-/// By blocks of 64 KiB, the pieces in which flash is erased quickest. A block that ends in 0xFF for long becomes a part with
-/// its beginning alone: where its end turns out not to be blank the block is erased whole, and that part written behind.
+/// By blocks of 64 KiB, the pieces in which flash is erased quickest. A block that ends in 0xFF for long becomes a part
+/// with its beginning alone: where its end turns out not to be blank the block is erased whole, and that part written
+/// behind.
 Layout lay_out(FlashRange region, ByteView bytes) {
   Layout out;
   bool open = false;  // the last part goes on into the next block
@@ -179,8 +183,10 @@ Layout lay_out(FlashRange region, ByteView bytes) {
       out.parts.push_back({{at}, sparse ? used : size});
     }
     if (sparse) {
-      if (used == 0 && !out.blanks.empty() && out.blanks.back().end() == at) out.blanks.back().size += size;
-      else out.blanks.push_back({{at + used}, size - used});
+      if (used == 0 && !out.blanks.empty() && out.blanks.back().end() == at)
+        out.blanks.back().size += size;
+      else
+        out.blanks.push_back({{at + used}, size - used});
     }
     open = !sparse;
     done += size;
@@ -188,7 +194,8 @@ Layout lay_out(FlashRange region, ByteView bytes) {
   return out;
 }
 
-std::shared_ptr<const PreparedRegion> frame_region(FlashOffset at, ByteView bytes, const WriteFormat& format, int level, bool secret) {
+std::shared_ptr<const PreparedRegion> frame_region(FlashOffset at, ByteView bytes, const WriteFormat& format, int level,
+                                                   bool secret) {
   const FlashRange range{at, static_cast<std::uint32_t>(bytes.size())};
   Layout layout;
   // The ROM erases all of a region before the first byte of it and knows no other way.
@@ -228,14 +235,17 @@ std::shared_ptr<const PreparedRegion> prepare_secret_region(FlashOffset at, Byte
 
 Result<void> can_work_on_flash(const Loader& loader) {
   if (loader.speaker() == Speaker::stub || !loader.chip() || loader.chip()->rom.has_flash_commands) return ok();
-  Fault fault{Code::command_refused, Remedy::refuse, fmt::format("the ROM of the {} cannot prove what it writes", loader.chip()->title)};
+  Fault fault{Code::command_refused, Remedy::refuse,
+              fmt::format("the ROM of the {} cannot prove what it writes", loader.chip()->title)};
   fault.seen = "it has no digest and reads nothing back";
-  fault.advice = "Let the stub flasher do it: without --no-stub, and with its file in the stub folder (`espmint doctor`)";
+  fault.advice =
+      "Let the stub flasher do it: without --no-stub, and with its file in the stub folder (`espmint doctor`)";
   return fail(std::move(fault));
 }
 
 std::shared_ptr<const PreparedRegion> prepare_rest(const PreparedRegion& region, FlashOffset from) {
-  return frame_region(from, ByteView{region.plain}.subspan(from.bytes - region.range.at.bytes), region.format, 6, false);
+  return frame_region(from, ByteView{region.plain}.subspan(from.bytes - region.range.at.bytes), region.format, 6,
+                      false);
 }
 
 namespace {
@@ -268,15 +278,17 @@ constexpr std::chrono::nanoseconds digest_of_a_byte{350};
 
 /// What may be read back beside the next block: as much as takes the time of that block on the wire. 0: nothing.
 std::uint32_t digest_beside_block(const Loader& loader, const PreparedRegion& region) {
-  if (loader.speaker() != Speaker::stub || region.plain.empty() || !region.format.stub || !loader.takes_two_requests()) return 0;
+  if (loader.speaker() != Speaker::stub || region.plain.empty() || !region.format.stub || !loader.takes_two_requests())
+    return 0;
   const auto wire = std::chrono::nanoseconds{region.format.block_size * 10'000'000'000ull / loader.baud().per_second};
-  return static_cast<std::uint32_t>(std::min<std::int64_t>(wire / digest_of_a_byte, 0x100'0000)) / stub_window * stub_window;
+  return static_cast<std::uint32_t>(std::min<std::int64_t>(wire / digest_of_a_byte, 0x100'0000)) / stub_window *
+         stub_window;
 }
 
-/// Sends a block while the stub reads back `done` and digests it. Its two buffers hold the two requests, provided that it
-/// has finished with all before: a question that it answers when it has makes sure. Whether the digest was right.
-Task<Result<bool>> send_block_beside_digest(Loader& loader, const PreparedRegion& region, FlashRange done, Op data, ByteView frame,
-                                            std::chrono::milliseconds budget) {
+/// Sends a block while the stub reads back `done` and digests it. Its two buffers hold the two requests, provided that
+/// it has finished with all before: a question that it answers when it has makes sure. Whether the digest was right.
+Task<Result<bool>> send_block_beside_digest(Loader& loader, const PreparedRegion& region, FlashRange done, Op data,
+                                            ByteView frame, std::chrono::milliseconds budget) {
   CO_TRY(co_await loader.read_reg(chip_magic_register));
   Bytes question = words(done.at.bytes, done.size, 0, 0);
   CO_TRY(co_await loader.send_frame(encode_request(Op::spi_flash_md5, question, 0)));
@@ -288,7 +300,8 @@ Task<Result<bool>> send_block_beside_digest(Loader& loader, const PreparedRegion
   CO_TRY(Reply digest, std::move(digested));
   auto answer = co_await loader.answer_to(data, on_the_wire + budget);
   if (!answer && answer.error().code == Code::reply_missing) loader.keep_to_one_request();
-  if (!answer && answer.error().code == Code::command_refused) answer = co_await send_block(loader, data, frame, budget);
+  if (!answer && answer.error().code == Code::command_refused)
+    answer = co_await send_block(loader, data, frame, budget);
   CO_TRY(std::move(answer));
   co_return parse_md5(digest.body) == wanted;
 }
@@ -311,8 +324,10 @@ Task<Result<std::uint32_t>> write_part(Loader& loader, const PreparedRegion& reg
     if (beside != 0 && on_flash >= proved + beside) {
       const FlashRange unproved{{region.range.at.bytes + proved}, on_flash - proved};
       auto right = co_await send_block_beside_digest(loader, region, unproved, data, frame, budget);
-      if (right && *right) proved = on_flash;
-      else beside = 0;  // what is wrong shows at the end
+      if (right && *right)
+        proved = on_flash;
+      else
+        beside = 0;  // what is wrong shows at the end
       if (!right) end = fail(std::move(right.error()));
     } else {
       auto answer = co_await send_block(loader, data, frame, budget);
@@ -368,7 +383,12 @@ Task<Result<Md5>> flash_md5(Loader& loader, FlashRange range) {
   CO_TRY(Reply reply, co_await loader.command(Op::spi_flash_md5, body, 0, budget_of(Op::spi_flash_md5, range.size)));
   auto md5 = parse_md5(reply.body);
   if (!md5)
-    co_return fail({Code::reply_damaged, Remedy::retry, "the board's digest is not one", {}, fmt::format("{} bytes", reply.body.size()), {}});
+    co_return fail({Code::reply_damaged,
+                    Remedy::retry,
+                    "the board's digest is not one",
+                    {},
+                    fmt::format("{} bytes", reply.body.size()),
+                    {}});
   co_return *md5;
 }
 
@@ -404,10 +424,16 @@ Task<Result<Bytes>> read_flash(Loader& loader, FlashRange range, Progress progre
     constexpr std::uint32_t most = 64;
     while (out.size() < range.size) {
       auto part = std::min<std::uint32_t>(most, range.size - static_cast<std::uint32_t>(out.size()));
-      CO_TRY(Reply reply, co_await loader.command(Op::read_flash_slow,
-                                                  words(range.at.bytes + static_cast<std::uint32_t>(out.size()), part)));
+      CO_TRY(Reply reply,
+             co_await loader.command(Op::read_flash_slow,
+                                     words(range.at.bytes + static_cast<std::uint32_t>(out.size()), part)));
       if (reply.body.size() < part)
-        co_return fail({Code::reply_damaged, Remedy::retry, "the board sent too little flash", {}, fmt::format("{} of {} bytes", reply.body.size(), part), {}});
+        co_return fail({Code::reply_damaged,
+                        Remedy::retry,
+                        "the board sent too little flash",
+                        {},
+                        fmt::format("{} of {} bytes", reply.body.size(), part),
+                        {}});
       append(out, ByteView{reply.body}.first(part));
       if (progress) progress(out.size());
     }

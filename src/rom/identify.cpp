@@ -18,8 +18,8 @@ Task<Result<RegisterWords>> read_registers(Loader& loader, std::vector<std::uint
   co_return words;
 }
 
-/// GET_SECURITY_INFO: flags (u32), SPI_BOOT_CRYPT_CNT (u8), seven purposes of keys (u8), then chip id and version (u32) where
-/// the chip is not an S2. Source: esptool documentation, Serial Protocol; the flags: esptool-js, securityInfo.
+/// GET_SECURITY_INFO: flags (u32), SPI_BOOT_CRYPT_CNT (u8), seven purposes of keys (u8), then chip id and version (u32)
+/// where the chip is not an S2. Source: esptool documentation, Serial Protocol; the flags: esptool-js, securityInfo.
 struct SecurityInfo {
   const ChipSpec* chip = nullptr;  // nothing: a chip id that no row has
   std::uint32_t chip_id = 0;
@@ -59,15 +59,20 @@ Task<Result<SecurityInfo>> read_security_info(Loader& loader) {
   CO_TRY(Reply reply, co_await loader.command(Op::get_security_info, {}));
   auto info = parse_security_info(reply.body);
   if (!info)
-    co_return fail({Code::reply_damaged, Remedy::retry, "the board's security information is too short", {},
-                    fmt::format("{} bytes", reply.body.size()), {}});
+    co_return fail({Code::reply_damaged,
+                    Remedy::retry,
+                    "the board's security information is too short",
+                    {},
+                    fmt::format("{} bytes", reply.body.size()),
+                    {}});
   co_return std::move(*info);
 }
 
 Fault unknown_chip(std::string seen) {
   Fault fault{Code::chip_unknown, Remedy::refuse, "this chip is not one that this version knows"};
   fault.seen = std::move(seen);
-  fault.advice = fmt::format("It knows {}; prepare this board with a newer version of espmint, or put it aside", names_of_all_chips());
+  fault.advice = fmt::format("It knows {}; prepare this board with a newer version of espmint, or put it aside",
+                             names_of_all_chips());
   return fault;
 }
 
@@ -80,7 +85,8 @@ std::string locks_in_words(const Security& security) {
 
 Fault in_secure_download_mode(const SecurityInfo& info) {
   auto on_off = [](bool on) { return on ? "on" : "off"; };
-  Fault fault{Code::board_locked, Remedy::refuse, "this board is in secure download mode: it tells no MAC and lets nothing be read back"};
+  Fault fault{Code::board_locked, Remedy::refuse,
+              "this board is in secure download mode: it tells no MAC and lets nothing be read back"};
   fault.seen = fmt::format("{}, flash encryption {}, secure boot {}, secure download on",
                            info.chip ? info.chip->title : "an unknown chip", on_off(info.security.flash_encryption),
                            on_off(info.security.secure_boot));
@@ -88,7 +94,8 @@ Fault in_secure_download_mode(const SecurityInfo& info) {
   return fault;
 }
 
-/// By the word at 0x40001000 where a row has it; chips whose word is new, or that have none there, are asked for their id.
+/// By the word at 0x40001000 where a row has it; chips whose word is new, or that have none there, are asked for their
+/// id.
 Task<Result<const ChipSpec*>> find_chip(Loader& loader) {
   auto magic = co_await loader.read_reg(chip_magic_register);
   if (magic) {
@@ -126,17 +133,26 @@ Task<Result<std::uint32_t>> ask_flash(Loader& loader, std::uint8_t flash_command
     CO_TRY(std::uint32_t running, co_await loader.read_reg(spi.base));
     if ((running & start) == 0) break;
     if (polls == 10)
-      co_return fail({Code::flash_unknown, Remedy::retry, "the flash controller does not finish", {}, {}, "Power the board off and on"});
+      co_return fail({Code::flash_unknown,
+                      Remedy::retry,
+                      "the flash controller does not finish",
+                      {},
+                      {},
+                      "Power the board off and on"});
   }
   CO_TRY(std::uint32_t answer, co_await loader.read_reg(spi.base + spi.w0));
   // Replies carry no checksum, and by this one the ledger knows the board for ever.
   CO_TRY(std::uint32_t again, co_await loader.read_reg(spi.base + spi.w0));
   if (answer != again)
-    co_return fail({Code::reply_damaged, Remedy::retry, "the board answers the same question in two ways", {},
-                    fmt::format("{:#x}, then {:#x}", answer, again), "Noise on the wire: check cable and supply, or choose a lower baud rate"});
+    co_return fail({Code::reply_damaged,
+                    Remedy::retry,
+                    "the board answers the same question in two ways",
+                    {},
+                    fmt::format("{:#x}, then {:#x}", answer, again),
+                    "Noise on the wire: check cable and supply, or choose a lower baud rate"});
   CO_TRY(co_await loader.write_reg(spi.base + spi.usr, old_usr));
   CO_TRY(co_await loader.write_reg(spi.base + spi.usr2, old_usr2));
-  co_return answer & (answer_bits >= 32 ? 0xffff'ffffu : (1u << answer_bits) - 1);
+  co_return answer&(answer_bits >= 32 ? 0xffff'ffffu : (1u << answer_bits) - 1);
 }
 
 /// A flash that does not answer: on the ESP32 perhaps because MTDI gives it 1.8 V. An eFuse may overrule the pin.
@@ -192,7 +208,8 @@ Task<Result<Mac>> read_mac(Loader& loader) {
   CO_TRY(RegisterWords words, co_await read_registers(loader, mac_registers(*loader.chip())));
   if (auto mac = decode_mac(*loader.chip(), words)) co_return *mac;
   Fault fault{Code::reply_damaged, Remedy::reconnect, "the board reports no valid MAC address"};
-  for (const auto& [address, word] : words) fault.seen += fmt::format("{}{:08x}", fault.seen.empty() ? "eFuse words " : " ", word);
+  for (const auto& [address, word] : words)
+    fault.seen += fmt::format("{}{:08x}", fault.seen.empty() ? "eFuse words " : " ", word);
   fault.advice = "Reseat the board; the same again: its eFuses are blank or unreadable";
   co_return fail(std::move(fault));
 }

@@ -9,15 +9,15 @@ struct BoardInfo {
   const ChipSpec* chip = nullptr;
   Revision revision;
   Mac mac;
-  std::string unique_id;      // hex of the optional unique id; empty where the chip has none or it is blank
+  std::string unique_id;  // hex of the optional unique id; empty where the chip has none or it is blank
   Security security;
   Console console = Console::unknown;  // by which of its ports the ROM speaks
-  std::uint32_t flash_id = 0;    // JEDEC; 0 until read_flash_id
-  std::uint32_t flash_size = 0;  // bytes; 0 until read_flash_id
+  std::uint32_t flash_id = 0;          // JEDEC; 0 until read_flash_id
+  std::uint32_t flash_size = 0;        // bytes; 0 until read_flash_id
 };
 
-/// Chip, revision, MAC, unique id, security. Faults: chip_unknown (refuse); board_locked (refuse) in secure download mode,
-/// where no register is told and so no MAC; reply faults.
+/// Chip, revision, MAC, unique id, security. Faults: chip_unknown (refuse); board_locked (refuse) in secure download
+/// mode, where no register is told and so no MAC; reply faults.
 Task<Result<BoardInfo>> identify(Loader&);
 
 /// What a board in secure download mode says of itself: chip and security. Its MAC stays 0, for nobody may learn it.
@@ -36,10 +36,12 @@ Result<void> check_erasable(const BoardInfo&, FlashRange, bool force);
 Task<Result<Mac>> read_mac(Loader&);
 
 /// What some ROMs leave undone: gives the flash its power (FlashPower), and quiets the watchdogs that a reset by
-/// USB-Serial-JTAG leaves running. Before the flash is attached or a stub is sent; where a stub speaks, it has been done.
+/// USB-Serial-JTAG leaves running. Before the flash is attached or a stub is sent; where a stub speaks, it has been
+/// done.
 Task<Result<void>> make_ready(Loader&);
 
-/// Attaches the flash and reads its JEDEC id. Faults: flash_unknown when it answers all ones or zeros, or an unknown size.
+/// Attaches the flash and reads its JEDEC id. Faults: flash_unknown when it answers all ones or zeros, or an unknown
+/// size.
 Task<Result<void>> read_flash_id(Loader&, BoardInfo&);
 
 }  // namespace espmint

@@ -15,7 +15,8 @@ constexpr std::uint8_t status_unknown_command = 0x05;
 
 Fault missing_reply(Op op, Duration patience, std::string_view heard) {
   Fault fault{Code::reply_missing, Remedy::reconnect, fmt::format("the board did not answer {}", spec_of(op).name)};
-  fault.seen = fmt::format("nothing within {} ms", std::chrono::duration_cast<std::chrono::milliseconds>(patience).count());
+  fault.seen =
+      fmt::format("nothing within {} ms", std::chrono::duration_cast<std::chrono::milliseconds>(patience).count());
   if (!heard.empty()) fault.seen += fmt::format(", but it said \"{}\"", trim(heard).substr(0, 160));
   fault.advice = "Check the cable and the supply; twice on one slot: change the cable, then the adapter";
   return fault;
@@ -26,15 +27,15 @@ Fault missing_reply(Op op, Duration patience, std::string_view heard) {
 std::string describe_status(std::uint8_t reason, Speaker speaker) {
   // Source: esptool documentation, Serial Protocol, Status and Error.
   static constexpr std::pair<std::uint8_t, std::string_view> rom_words[] = {
-      {0x05, "message is invalid"},    {0x06, "failed to act on it"},          {0x07, "checksum wrong"},
-      {0x08, "flash write failed"},    {0x09, "flash read failed"},            {0x0a, "flash read length wrong"},
+      {0x05, "message is invalid"},     {0x06, "failed to act on it"}, {0x07, "checksum wrong"},
+      {0x08, "flash write failed"},     {0x09, "flash read failed"},   {0x0a, "flash read length wrong"},
       {0x0b, "deflate stream damaged"},
   };
   static constexpr std::pair<std::uint8_t, std::string_view> stub_words[] = {
-      {0xc0, "bad data length"},       {0xc1, "checksum wrong"},    {0xc2, "bad block size"},
-      {0xc3, "command unknown"},       {0xc4, "flash operation failed"}, {0xc5, "flash unlock failed"},
-      {0xc6, "not in flash mode"},     {0xc7, "inflate failed"},    {0xc8, "not enough data"},
-      {0xc9, "too much data"},         {0xff, "not implemented"},
+      {0xc0, "bad data length"},   {0xc1, "checksum wrong"},         {0xc2, "bad block size"},
+      {0xc3, "command unknown"},   {0xc4, "flash operation failed"}, {0xc5, "flash unlock failed"},
+      {0xc6, "not in flash mode"}, {0xc7, "inflate failed"},         {0xc8, "not enough data"},
+      {0xc9, "too much data"},     {0xff, "not implemented"},
   };
   std::string_view word = "unknown reason";
   for (auto [code, text] : rom_words)
@@ -83,7 +84,8 @@ Bytes Loader::heard_bytes() const {
 
 std::string Loader::heard() const {
   std::string text;
-  for (std::uint8_t byte : heard_bytes()) text.push_back(byte >= 0x20 && byte < 0x7f ? static_cast<char>(byte) : (byte == '\n' ? '\n' : '.'));
+  for (std::uint8_t byte : heard_bytes())
+    text.push_back(byte >= 0x20 && byte < 0x7f ? static_cast<char>(byte) : (byte == '\n' ? '\n' : '.'));
   return text;
 }
 
@@ -124,8 +126,7 @@ std::optional<Result<Reply>> Loader::read_reply(Op op, ByteView frame) {
     fault.seen = describe_status(status[0] == 1 ? status[1] : status[0], speaker_);
     return fail(std::move(fault));
   }
-  return Reply{get_u32(frame, 4), Bytes(frame.begin() + header_bytes, frame.end() - status_bytes),
-               status_bytes};
+  return Reply{get_u32(frame, 4), Bytes(frame.begin() + header_bytes, frame.end() - status_bytes), status_bytes};
 }
 
 Task<Result<Reply>> Loader::await_reply(Op op, Instant deadline) {
@@ -171,8 +172,8 @@ Task<Result<Bytes>> Loader::receive_frame(Duration patience) {
     CO_TRY(bool more, co_await receive_some(deadline));
     if (!more) {
       Fault fault{Code::reply_missing, Remedy::reconnect, "the board stopped sending"};
-      fault.seen = fmt::format("no frame within {} ms",
-                               std::chrono::duration_cast<std::chrono::milliseconds>(patience).count());
+      fault.seen =
+          fmt::format("no frame within {} ms", std::chrono::duration_cast<std::chrono::milliseconds>(patience).count());
       co_return fail(std::move(fault));
     }
   }
@@ -217,9 +218,9 @@ Task<Result<unsigned>> Loader::read_crystal() {
   co_return crystal_mhz(*chip_, divider, baud_);
 }
 
-// The ESP32's ROM guesses its crystal from an RTC calibration and an eFuse; where it guesses 41 MHz for 40, a request for
-// 921600 makes 944640. So the request is scaled by the same guess. A blank eFuse makes the guess 0: then leave it alone,
-// for a scale of 0 silences the ROM until a reset. Source: ESP32 TRM, RTC calibration; rom-protocol note 10.
+// The ESP32's ROM guesses its crystal from an RTC calibration and an eFuse; where it guesses 41 MHz for 40, a request
+// for 921600 makes 944640. So the request is scaled by the same guess. A blank eFuse makes the guess 0: then leave it
+// alone, for a scale of 0 silences the ROM until a reset. Source: ESP32 TRM, RTC calibration; rom-protocol note 10.
 Task<Result<std::uint32_t>> Loader::believed_by_rtc(Baud baud) {
   constexpr std::uint32_t rtc_calibration = 0x3ff5'f06c, efuse_word4 = 0x3ff5'a010;
   CO_TRY(std::uint32_t calibration, co_await read_reg(rtc_calibration));
@@ -281,7 +282,8 @@ Task<Result<void>> Loader::change_baud(Baud baud) {
     ++unanswered;
     if (answer.error().code == Code::port_gone) co_return fail(std::move(answer.error()));
   }
-  Fault fault{Code::baud_failed, Remedy::reconnect, fmt::format("the board does not answer at {} baud", baud.per_second)};
+  Fault fault{Code::baud_failed, Remedy::reconnect,
+              fmt::format("the board does not answer at {} baud", baud.per_second)};
   fault.seen = fmt::format("it did at {}", before.per_second);
   fault.advice = "A long or bad cable: use a shorter one, or a lower --baud";
   co_return fail(std::move(fault));

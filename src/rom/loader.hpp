@@ -34,8 +34,8 @@ class Loader {
   /// After a reset: the ROM speaks, at 115200, and nothing is known of the chip.
   Task<Result<void>> start_over();
 
-  /// One SYNC and its answer; the other seven answers are skipped when they come. Afterwards speaker() tells who it was:
-  /// on a port without reset lines a stub may still run from before. Fault reply_missing.
+  /// One SYNC and its answer; the other seven answers are skipped when they come. Afterwards speaker() tells who it
+  /// was: on a port without reset lines a stub may still run from before. Fault reply_missing.
   Task<Result<void>> sync(Duration patience);
   Task<Result<std::uint32_t>> read_reg(std::uint32_t address);
   Task<Result<void>> write_reg(std::uint32_t address, std::uint32_t value);
@@ -50,9 +50,9 @@ class Loader {
   Task<Result<Bytes>> receive_frame(Duration patience);
   Task<Result<void>> send_frame(ByteView body);
 
-  /// Agrees on another speed with whoever speaks, switches the port, and asks a question to see that it holds. A ROM that
-  /// has one speed only (ESP8266) keeps it, and that is no fault: baud() tells.
-  /// Fault baud_failed (reconnect): the board must be reset.
+  /// Agrees on another speed with whoever speaks, switches the port, and asks a question to see that it holds. A ROM
+  /// that has one speed only (ESP8266) keeps it, and that is no fault: baud() tells. Fault baud_failed (reconnect): the
+  /// board must be reset.
   Task<Result<void>> change_baud(Baud);
 
   /// What the board printed that was no reply, newest 4 KiB, for diagnosis.
@@ -61,7 +61,10 @@ class Loader {
   [[nodiscard]] Bytes heard_bytes() const;
   /// Bytes that came since the loader was made, whatever they were.
   [[nodiscard]] std::uint64_t bytes_seen() const { return decoder_.bytes_seen(); }
-  void forget_heard() { heard_.clear(); decoder_.clear(); }
+  void forget_heard() {
+    heard_.clear();
+    decoder_.clear();
+  }
 
   // Known once identified; the answers' shape depends on it.
   void chip_is(const ChipSpec& chip, Revision revision = {}, Console console = Console::unknown) {
@@ -90,7 +93,9 @@ class Loader {
   void keep_heard(ByteView bytes);
   Task<Result<std::uint32_t>> baud_word(Baud);
   Task<Result<std::uint32_t>> believed_by_rtc(Baud);
-  [[nodiscard]] Duration wire_time(std::size_t bytes) const { return std::chrono::nanoseconds{bytes * 10'000'000'000ull / baud_.per_second}; }
+  [[nodiscard]] Duration wire_time(std::size_t bytes) const {
+    return std::chrono::nanoseconds{bytes * 10'000'000'000ull / baud_.per_second};
+  }
 
   Port& port_;
   Clock& clock_;

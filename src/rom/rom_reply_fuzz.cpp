@@ -1,11 +1,13 @@
 // Everything that is asked of a board, against a board that answers with the fuzzer's bytes: whatever comes, and when,
-// each conversation ends within its budget of (virtual) time, holds only so much memory, and what it reports as good is.
+// each conversation ends within its budget of (virtual) time, holds only so much memory, and what it reports as good
+// is.
 //
 // The input:  last ‖ stall ‖ chip ‖ count ‖ count operations ‖ what comes back, one move for each frame the board hears
 //   last   what the board does when the moves are used up: Last
 //   stall  the write at which the line blocks for good, 0 for never
 //   chip   0 not known yet, else a row of all_chips(); 0x80: the stub speaks
-//   move   kind (3 bits, Kind) | delay (3 bits) | 0x40 comes in two pieces | 0x80 behind a boot log; its operands follow
+//   move   kind (3 bits, Kind) | delay (3 bits) | 0x40 comes in two pieces | 0x80 behind a boot log; its operands
+//   follow
 #include <array>
 #include <cstdlib>
 #include <deque>
@@ -52,14 +54,14 @@ class Input {
 enum class Last { silent, obliging, echoing, babbling };
 
 enum class Kind {
-  answer,   // u32: its value; success
-  refusal,  // u8: the reason
-  body,     // u8 length, bytes: a whole reply whose body and status they are
-  raw,      // u8 length, bytes: as they are on the wire
-  flash,    // what an honest board would answer next, flash contents included
-  digest,   // u8: a digest of 16 bytes where even, of 32 letters where odd
-  greeting, // success, and the stub's greeting
-  odd,      // u8: silence, echo, the answer eight times, or the port vanishes
+  answer,    // u32: its value; success
+  refusal,   // u8: the reason
+  body,      // u8 length, bytes: a whole reply whose body and status they are
+  raw,       // u8 length, bytes: as they are on the wire
+  flash,     // what an honest board would answer next, flash contents included
+  digest,    // u8: a digest of 16 bytes where even, of 32 letters where odd
+  greeting,  // success, and the stub's greeting
+  odd,       // u8: silence, echo, the answer eight times, or the port vanishes
 };
 
 constexpr std::array<Duration, 8> delays{0ms, 1ms, 19ms, 90ms, 499ms, 990ms, 2990ms, 40s};
@@ -73,7 +75,8 @@ Duration wire_time(std::size_t bytes, Baud baud) {
 /// A line at its real speed; at the other end a board that makes the input's moves.
 class FuzzedPort final : public Port {
  public:
-  FuzzedPort(Clock& clock, Input moves, Last last, std::uint8_t stall) : clock_(clock), moves_(moves), last_(last), stall_(stall) {}
+  FuzzedPort(Clock& clock, Input moves, Last last, std::uint8_t stall)
+      : clock_(clock), moves_(moves), last_(last), stall_(stall) {}
 
   void stub_speaks() { stub_ = true; }
 
@@ -175,8 +178,10 @@ class FuzzedPort final : public Port {
         append(out, flash_piece());
         return out;
       }
-      case Op::read_flash_slow: return reply(0, Bytes(64, 0xff));
-      case Op::spi_flash_md5: return reply(0, Bytes(stub_ ? 16 : 32, stub_ ? 0 : 'a'));
+      case Op::read_flash_slow:
+        return reply(0, Bytes(64, 0xff));
+      case Op::spi_flash_md5:
+        return reply(0, Bytes(stub_ ? 16 : 32, stub_ ? 0 : 'a'));
       case Op::mem_end: {
         Bytes out = reply(0, {});
         append(out, encode_slip(as_bytes("OHAI")));
@@ -187,7 +192,8 @@ class FuzzedPort final : public Port {
         bool magic = heard.size() >= 12 && get_u32(heard, 8) == chip_magic_register;
         return reply(magic ? all_chips()[0].magic[0] : 0x0024'0ac4, {});
       }
-      default: return reply(0, {});
+      default:
+        return reply(0, {});
     }
   }
 
@@ -205,17 +211,26 @@ class FuzzedPort final : public Port {
     }
     std::uint8_t move = moves_.byte();
     Bytes out;
-    if ((move & 0x80) != 0) append(out, as_bytes("ets Jul 29 2019 12:21:46\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n"));
+    if ((move & 0x80) != 0)
+      append(out, as_bytes("ets Jul 29 2019 12:21:46\r\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n"));
     switch (static_cast<Kind>(move & 7)) {
-      case Kind::answer: append(out, reply(moves_.word(), {})); break;
-      case Kind::refusal: append(out, reply(0, {}, false, moves_.byte())); break;
-      case Kind::body: append(out, reply_with(0, moves_.bytes(moves_.byte()))); break;
+      case Kind::answer:
+        append(out, reply(moves_.word(), {}));
+        break;
+      case Kind::refusal:
+        append(out, reply(0, {}, false, moves_.byte()));
+        break;
+      case Kind::body:
+        append(out, reply_with(0, moves_.bytes(moves_.byte())));
+        break;
       case Kind::raw:
         babble_.clear();
         append(babble_, moves_.bytes(moves_.byte()));
         append(out, babble_);
         break;
-      case Kind::flash: append(out, obliging_answer(frame, request)); break;
+      case Kind::flash:
+        append(out, obliging_answer(frame, request));
+        break;
       case Kind::digest: {
         std::uint8_t filling = moves_.byte();
         append(out, reply(0, Bytes(filling % 2 == 0 ? 16 : 32, filling)));
@@ -228,12 +243,16 @@ class FuzzedPort final : public Port {
         break;
       case Kind::odd:
         switch (moves_.byte() % 4) {
-          case 0: break;
-          case 1: append(out, encode_slip(frame)); break;
+          case 0:
+            break;
+          case 1:
+            append(out, encode_slip(frame));
+            break;
           case 2:
             for (int i = 0; i < 8; ++i) append(out, reply(0, {}));
             break;
-          default: gone_ = true;
+          default:
+            gone_ = true;
         }
         break;
     }
@@ -293,7 +312,8 @@ Task<> keep(Task<T> task, std::optional<T>& out) {
 
 class Desk {
  public:
-  Desk(Input& head, Input moves, Last last, std::uint8_t stall) : port_(loop_, moves, last, stall), loader_(port_, loop_) {
+  Desk(Input& head, Input moves, Last last, std::uint8_t stall)
+      : port_(loop_, moves, last, stall), loader_(port_, loop_) {
     std::uint8_t chip = head.byte();
     if ((chip & 3) != 0) loader_.chip_is(all_chips()[(chip & 3) - 1u]);
     if ((chip & 0x80) != 0) {
@@ -307,15 +327,16 @@ class Desk {
     const bool variant = (operation & 0x10) != 0;
     switch (operation & 15) {
       case 0: {
-        // Its patience (cut short: most of it is the same again), then at most one more sequence, one more SYNC, and the
-        // lines.
+        // Its patience (cut short: most of it is the same again), then at most one more sequence, one more SYNC, and
+        // the lines.
         ConnectOptions options{.usb_serial_jtag = variant, .reset = (operation & 0x20) == 0, .patience = 1500ms};
         (void)within(options.patience + 1s + longest(Op::sync), connect(loader_, options));
         break;
       }
       case 1: {
         auto board = within(longest(Op::get_security_info) + 24 * longest(Op::read_reg), identify(loader_));
-        if (board) require(board->chip && board->chip == loader_.chip() && board->mac != Mac{} && board->flash_size == 0);
+        if (board)
+          require(board->chip && board->chip == loader_.chip() && board->mac != Mac{} && board->flash_size == 0);
         break;
       }
       case 2: {
@@ -327,7 +348,8 @@ class Desk {
         break;
       }
       case 3: {
-        auto started = within(2 * longest(Op::mem_begin) + 3 * longest(Op::mem_data, 0, 0x3200) + longest(Op::mem_end) + 4 * (500ms + latency_of_port),
+        auto started = within(2 * longest(Op::mem_begin) + 3 * longest(Op::mem_data, 0, 0x3200) + longest(Op::mem_end) +
+                                  4 * (500ms + latency_of_port),
                               start_stub(loader_, small_stub()));
         if (started) require(loader_.speaker() == Speaker::stub);
         break;
@@ -354,21 +376,28 @@ class Desk {
       case 6: {
         const PreparedRegion& region = region_of(variant, stub);
         Duration budget = longest(Op::flash_begin, region.range.size) + longest(Op::flash_data, 64_KiB);
-        for (const auto& block : region.blocks) budget += block_attempts * longest(Op::flash_data, 2 * block.plain_bytes, block.size);
+        for (const auto& block : region.blocks)
+          budget += block_attempts * longest(Op::flash_data, 2 * block.plain_bytes, block.size);
         auto written = within(budget, write_region(loader_, region));
         if (!written && written.error().where.offset)
-          require(*written.error().where.offset >= region.range.at.bytes && *written.error().where.offset <= region.range.end());
+          require(*written.error().where.offset >= region.range.at.bytes &&
+                  *written.error().where.offset <= region.range.end());
         break;
       }
       case 7: {
         (void)within(longest(Op::erase_region, 64_KiB), erase_region(loader_, {{0x1000}, 0x1'0000}));
         break;
       }
-      case 8: (void)within(longest(stub ? Op::erase_flash : Op::flash_begin, 4_MiB), erase_chip(loader_, 0x40'0000)); break;
-      case 9:
-        (void)within(longest(Op::change_baudrate) + 5 * longest(Op::read_reg), loader_.change_baud(Baud{variant ? 921'600u : 460'800u}));
+      case 8:
+        (void)within(longest(stub ? Op::erase_flash : Op::flash_begin, 4_MiB), erase_chip(loader_, 0x40'0000));
         break;
-      default: (void)within(longest(Op::sync), loader_.sync(100ms)); break;
+      case 9:
+        (void)within(longest(Op::change_baudrate) + 5 * longest(Op::read_reg),
+                     loader_.change_baud(Baud{variant ? 921'600u : 460'800u}));
+        break;
+      default:
+        (void)within(longest(Op::sync), loader_.sync(100ms));
+        break;
     }
   }
 

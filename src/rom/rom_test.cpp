@@ -111,8 +111,8 @@ TEST(Loader, DoesNotTakeAnEchoForAnAnswer) {
 TEST(Loader, IgnoresDamagedAndForeignFramesBeforeTheAnswer) {
   Bench bench{[](const Bytes&) {
     Bytes out = encode_slip(as_bytes("rst:0x1 (POWERON_RESET)"));
-    append(out, Bytes{0xc0, 0x01, 0x0a, 0xc0});              // cut short
-    append(out, reply_frame(Op::write_reg, 1, good));        // of another command
+    append(out, Bytes{0xc0, 0x01, 0x0a, 0xc0});                                      // cut short
+    append(out, reply_frame(Op::write_reg, 1, good));                                // of another command
     append(out, Bytes{0xc0, 0x01, 0x0a, 0x09, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, 0xc0});  // its length lies
     append(out, reply_frame(Op::read_reg, 42, good));
     return out;
@@ -243,7 +243,8 @@ TEST(Stub, ThatDoesNotGreetHasNotStarted) {
 
 TEST(Stub, FileIsRefusedWholeWhenItIsNotOne) {
   EXPECT_TRUE(parse_stub(as_bytes(R"({"entry":1,"text_start":2,"text":"AAAA","data_start":3,"data":"AA=="})")));
-  for (auto text : {"", "{", "[]", R"({"entry":1})", R"({"entry":1,"text_start":2,"text":"*"})", R"({"entry":"x","text_start":2,"text":""})"})
+  for (auto text : {"", "{", "[]", R"({"entry":1})", R"({"entry":1,"text_start":2,"text":"*"})",
+                    R"({"entry":"x","text_start":2,"text":""})"})
     EXPECT_FALSE(parse_stub(as_bytes(text))) << text;
 }
 
@@ -303,8 +304,9 @@ TEST_P(Recorded, RequestsAreSentByteForByteAndTheirAnswersUnderstood) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Genuine, Recorded,
-                         testing::Values("esp32-session.jsonl", "esp32-stub-1.2.2-write.jsonl", "esp32-stub-1.2.2-erase.jsonl",
-                                         "esp32-stub-1.2.2-flashid.jsonl", "esp32-stub-1.2.2-read.jsonl", "esp32c3-session.jsonl",
+                         testing::Values("esp32-session.jsonl", "esp32-stub-1.2.2-write.jsonl",
+                                         "esp32-stub-1.2.2-erase.jsonl", "esp32-stub-1.2.2-flashid.jsonl",
+                                         "esp32-stub-1.2.2-read.jsonl", "esp32c3-session.jsonl",
                                          "esp32c3-stub-1.2.2-write.jsonl"));
 
 TEST(Genuine, Esp32IsIdentifiedFromWhatItsRomAnswered) {

@@ -46,7 +46,8 @@ void SlipDecoder::push(ByteView bytes) {
       case State::before_first_end:
         if (before_.size() < limit_) before_.push_back(byte);
         break;
-      case State::damaged: break;
+      case State::damaged:
+        break;
       case State::escaped:
         if ((byte == escaped_end || byte == escaped_escape) && frame_.size() < limit_) {
           frame_.push_back(byte == escaped_end ? end : escape);

@@ -13,7 +13,8 @@ Bytes encode_slip(ByteView frame);
 void encode_slip_to(Bytes& out, ByteView frame);
 
 /// Bytes in, frames out. Each END closes what came before it and opens what follows, so one lost END costs one frame.
-/// What a board prints between frames therefore comes out as a frame of text too: the reader of replies tells by content.
+/// What a board prints between frames therefore comes out as a frame of text too: the reader of replies tells by
+/// content.
 class SlipDecoder {
  public:
   /// A frame longer than `limit` bytes is dropped and the decoder waits for the next END.

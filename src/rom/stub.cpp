@@ -23,7 +23,8 @@ Task<Result<void>> upload(Loader& loader, std::uint32_t address, ByteView bytes)
   const std::uint32_t ram_block = loader.console() == Console::usb_otg ? ram_block_bytes_usb_otg : ram_block_bytes;
   std::uint32_t blocks = (static_cast<std::uint32_t>(bytes.size()) + ram_block - 1) / ram_block;
   Bytes begin;
-  for (std::uint32_t word : {static_cast<std::uint32_t>(bytes.size()), blocks, ram_block, address}) put_u32(begin, word);
+  for (std::uint32_t word : {static_cast<std::uint32_t>(bytes.size()), blocks, ram_block, address})
+    put_u32(begin, word);
   CO_TRY(co_await loader.command(Op::mem_begin, begin));
   for (std::uint32_t sequence = 0; sequence < blocks; ++sequence) {
     ByteView part = bytes.subspan(std::size_t{sequence} * ram_block);
@@ -85,7 +86,11 @@ Task<Result<void>> start_stub(Loader& loader, const StubImage& stub) {
       co_return ok();
     }
   }
-  co_return fail({Code::stub_failed, Remedy::reconnect, "the stub flasher did not start", {}, "no greeting after MEM_END",
+  co_return fail({Code::stub_failed,
+                  Remedy::reconnect,
+                  "the stub flasher did not start",
+                  {},
+                  "no greeting after MEM_END",
                   "Try again with --no-stub; if that works, please report the chip's revision"});
 }
 

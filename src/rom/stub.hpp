@@ -1,5 +1,6 @@
-// rom/stub.hpp: Espressif's stub flasher, a small program that replaces the ROM loader in RAM: faster, and able to erase,
-// to read in bulk and to skip what is blank. It is loaded from a data folder; without it the ROM's own path remains.
+// rom/stub.hpp: Espressif's stub flasher, a small program that replaces the ROM loader in RAM: faster, and able to
+// erase, to read in bulk and to skip what is blank. It is loaded from a data folder; without it the ROM's own path
+// remains.
 #pragma once
 
 #include <map>

@@ -26,7 +26,8 @@ double seconds_between(Instant from, Instant to) { return std::chrono::duration<
 Fault board_changed(const Mac& expected, const Mac& found) {
   Fault fault{Code::board_changed, Remedy::refuse, "another board is on this slot now"};
   fault.seen = fmt::format("MAC {}, it was {}", to_string_with_colons(found), to_string_with_colons(expected));
-  fault.advice = "Nothing of the first board's identity was written to it; plug one board in and leave it until it is done";
+  fault.advice =
+      "Nothing of the first board's identity was written to it; plug one board in and leave it until it is done";
   return fault;
 }
 
@@ -41,11 +42,16 @@ Fault flash_differs(Code code, std::string_view what, const Md5& on_board, const
 
 std::string_view name_of(Verdict verdict) {
   switch (verdict) {
-    case Verdict::verified: return "VERIFIED";
-    case Verdict::written: return "WRITTEN";
-    case Verdict::held: return "HELD";
-    case Verdict::quarantined: return "QUARANTINED";
-    case Verdict::failed: break;
+    case Verdict::verified:
+      return "VERIFIED";
+    case Verdict::written:
+      return "WRITTEN";
+    case Verdict::held:
+      return "HELD";
+    case Verdict::quarantined:
+      return "QUARANTINED";
+    case Verdict::failed:
+      break;
   }
   return "FAILED";
 }
@@ -94,14 +100,17 @@ Task<Result<void>> BoardRun::story() {
 }
 
 Task<Result<BoardInfo>> BoardRun::connect_and_identify() {
-  // A board not yet met may have USB of its own; of one that has an adapter, a vanished port says that it was unplugged.
+  // A board not yet met may have USB of its own; of one that has an adapter, a vanished port says that it was
+  // unplugged.
   Duration for_its_return = !board_ || vanishes_ ? return_patience : 0ms;
   const Port::Absences before = port_.absences();
-  ConnectOptions how{.usb_serial_jtag = usb_serial_jtag_, .reset = station_.options.reset, .return_patience = for_its_return};
+  ConnectOptions how{
+      .usb_serial_jtag = usb_serial_jtag_, .reset = station_.options.reset, .return_patience = for_its_return};
   if (!board_ && station_.options.reset) {
     how.button_patience = station_.options.button_patience;
     how.ask_for_button = [this](const Fault& why) {
-      station_.observer.on_note(slot_, fmt::format("{}; waiting for a hand: hold BOOT, press RESET, let go of both", why.what));
+      station_.observer.on_note(
+          slot_, fmt::format("{}; waiting for a hand: hold BOOT, press RESET, let go of both", why.what));
     };
   }
   CO_TRY(co_await connect(loader_, how));
@@ -138,13 +147,15 @@ Task<Result<void>> BoardRun::bring_up() {
     station_.observer.on_board(slot_, board);
     auto [there, mine] = station_.active.emplace(board.mac, slot_);
     if (!mine && there->second != slot_) {
-      Fault fault{Code::board_held, Remedy::refuse, fmt::format("a board with this MAC is already in slot {}", there->second)};
+      Fault fault{Code::board_held, Remedy::refuse,
+                  fmt::format("a board with this MAC is already in slot {}", there->second)};
       fault.seen = to_string_with_colons(board.mac);
       fault.advice = "Two boards with one MAC are both put aside; if it is one board on two ports, unplug one";
       co_return fail(std::move(fault));
     }
   }
-  CO_TRY(firmware_, co_await station_.firmware.for_board(WriteFormat::of(loader_.speaker(), *board.chip), board.flash_size));
+  CO_TRY(firmware_,
+         co_await station_.firmware.for_board(WriteFormat::of(loader_.speaker(), *board.chip), board.flash_size));
   co_return ok();
 }
 
@@ -154,15 +165,17 @@ Task<Result<void>> BoardRun::speed_up(Baud baud) {
   if (!at_speed && at_speed.error().code == Code::baud_failed && baud > slower_bauds.back()) {
     baud_ = *std::find_if(slower_bauds.begin(), slower_bauds.end(), [baud](Baud slower) { return slower < baud; });
     station_.bauds.fell_back(slot_, baud_);
-    station_.observer.on_note(slot_, fmt::format("no answer at {} baud, going on at {}", baud.per_second, baud_.per_second));
+    station_.observer.on_note(slot_,
+                              fmt::format("no answer at {} baud, going on at {}", baud.per_second, baud_.per_second));
   }
   co_return at_speed;
 }
 
-/// A wire that garbles at this speed may not do so at a lower one. Once is chance, but while connecting there is no third
-/// try. Two rungs at once, for the same reason.
+/// A wire that garbles at this speed may not do so at a lower one. Once is chance, but while connecting there is no
+/// third try. Two rungs at once, for the same reason.
 void BoardRun::suspect_wire(Step which, const Fault& fault) {
-  const bool refused_as_damaged = fault.code == Code::command_refused && fault.seen.find("checksum wrong") != std::string::npos;
+  const bool refused_as_damaged =
+      fault.code == Code::command_refused && fault.seen.find("checksum wrong") != std::string::npos;
   const bool lost = fault.code == Code::reply_missing || fault.code == Code::reply_damaged || refused_as_damaged;
   const Baud now = loader_.baud();
   if (!lost || now <= slower_bauds.back()) return;
@@ -170,7 +183,8 @@ void BoardRun::suspect_wire(Step which, const Fault& fault) {
   const auto rung = std::find_if(slower_bauds.begin(), slower_bauds.end(), [now](Baud slower) { return slower < now; });
   baud_ = *std::min(rung + 1, slower_bauds.end() - 1);
   station_.bauds.fell_back(slot_, baud_);
-  station_.observer.on_note(slot_, fmt::format("bytes get lost at {} baud, going on at {}", now.per_second, baud_.per_second));
+  station_.observer.on_note(slot_,
+                            fmt::format("bytes get lost at {} baud, going on at {}", now.per_second, baud_.per_second));
 }
 
 Task<Result<void>> BoardRun::admit() {
@@ -187,6 +201,13 @@ Task<Result<void>> BoardRun::admit() {
     fault.advice = "Put it aside for whoever answers for the line";
     co_return fail(std::move(fault));
   }
+  if (admission_.kind == Kind::revoked && !station_.options.renew) {
+    Fault fault{Code::board_held, Remedy::refuse,
+                fmt::format("this board's identity was revoked on {}", admission_.when)};
+    fault.seen = admission_.why;
+    fault.advice = "If the board may have another: `espmint prepare --renew`";
+    co_return fail(std::move(fault));
+  }
   bool known = admission_.kind == Kind::verified || admission_.kind == Kind::replan;
   if (known && !station_.options.renew) {
     keeps_identity_ = true;
@@ -197,12 +218,7 @@ Task<Result<void>> BoardRun::admit() {
   }
   if (admission_.kind == Kind::resume) co_return co_await resume_identity();
   CO_TRY(co_await read_what_is_there());
-  auto reserve = [&ledger = station_.ledger, who = who_, id = values_.id,
-                  digest = plan.digest, quota = plan.quota, renew = station_.options.renew] {
-    return ledger.reserve(who, id, digest, quota, renew);
-  };
-  CO_TRY(attempt_, co_await on_pool(station_.ledger_pool, std::move(reserve)));
-  outcome_.record.device_id = attempt_->device_id;
+  CO_TRY(attempt_, co_await reserve(station_.options.renew));
   co_return ok();
 }
 
@@ -211,7 +227,8 @@ Task<Result<void>> BoardRun::check_identity_in_place() {
   outcome_.record.device_id = admission_.device_id;
   outcome_.already_since = admission_.when;
   if (plan_has_new_key()) {
-    Fault fault{Code::board_held, Remedy::refuse, fmt::format("this board was VERIFIED on {} without a key of the pool", admission_.when)};
+    Fault fault{Code::board_held, Remedy::refuse,
+                fmt::format("this board was VERIFIED on {} without a key of the pool", admission_.when)};
     fault.advice = "`espmint prepare --renew` mints a new identity for it, with a key";
     co_return fail(std::move(fault));
   }
@@ -221,8 +238,9 @@ Task<Result<void>> BoardRun::check_identity_in_place() {
   CO_TRY(std::optional<std::string> difference, co_await difference_in_place());
   // What the firmware writes beside its identity is its own.
   if (!difference) co_return ok();
-  Fault fault{Code::board_held, Remedy::refuse,
-              fmt::format("this board was VERIFIED on {}, but its identity has been changed or erased since", admission_.when)};
+  Fault fault{
+      Code::board_held, Remedy::refuse,
+      fmt::format("this board was VERIFIED on {}, but its identity has been changed or erased since", admission_.when)};
   fault.seen = *difference;
   fault.advice = "Its key is stored nowhere else: `espmint prepare --renew` mints a new one for it";
   co_return fail(std::move(fault));
@@ -256,18 +274,20 @@ Task<Result<void>> BoardRun::resume_identity() {
   attempt_.reset();
   certificate_.reset();
   CO_TRY(co_await read_what_is_there());
-  auto reserve = [&ledger = station_.ledger, who = who_, id = admission_.device_id, digest = station_.plan.digest,
-                  quota = station_.plan.quota] { return ledger.reserve(who, id, digest, quota, false); };
-  CO_TRY(attempt_, co_await on_pool(station_.ledger_pool, std::move(reserve)));
+  values_.id = admission_.device_id;
+  CO_TRY(attempt_, co_await reserve(false));
   co_return ok();
 }
 
-Task<Result<void>> BoardRun::bring_to_flash(std::shared_ptr<const PreparedRegion> region, LookFirst look, std::string_view label,
-                                            std::uint64_t done_before) {
+Task<Result<void>> BoardRun::bring_to_flash(std::shared_ptr<const PreparedRegion> region, LookFirst look,
+                                            std::string_view label, std::uint64_t done_before) {
   std::uint64_t total = firmware_->bytes + identity_bytes();
-  auto tell = [this, done_before, total](std::uint64_t done) { station_.observer.on_progress(slot_, done_before + done, total); };
+  auto tell = [this, done_before, total](std::uint64_t done) {
+    station_.observer.on_progress(slot_, done_before + done, total);
+  };
   auto updated = co_await update_region(loader_, station_.pool, std::move(region), look, std::move(tell));
-  if (!updated && updated.error().code == Code::flash_differs) updated.error().what = fmt::format("{} is not on the flash as it was sent", label);
+  if (!updated && updated.error().code == Code::flash_differs)
+    updated.error().what = fmt::format("{} is not on the flash as it was sent", label);
   CO_TRY(RegionUpdate done, std::move(updated));
   outcome_.flashing_seconds += std::chrono::duration<double>(done.writing).count();
   outcome_.flashed_bytes += done.written_bytes;
@@ -333,16 +353,21 @@ Task<Result<void>> BoardRun::evidence() {
   if (!station_.plan.has_identity()) co_return ok();
   // Into download mode: the application has not run yet, so what is read is what was written.
   if (!station_.options.reset) {
-    co_return fail({Code::no_reset_lines, Remedy::refuse, "the board cannot be reset here, so nothing proves what it holds", {}, {},
+    co_return fail({Code::no_reset_lines,
+                    Remedy::refuse,
+                    "the board cannot be reset here, so nothing proves what it holds",
+                    {},
+                    {},
                     "Use a port with DTR and RTS wired to EN and IO0"});
   }
   CO_TRY(co_await port_.set_dtr_rts(false, false));  // faults with no_reset_lines on a port without them
   stub_wrote_ = stub_wrote_ || loader_.speaker() == Speaker::stub;
   CO_TRY(BoardInfo again, co_await connect_and_identify());
-  // A ROM that answers where a stub did was reset; a ROM that was there all along may have been left as it was, by lines
-  // that lead nowhere. A port that went with it is the chip's own.
+  // A ROM that answers where a stub did was reset; a ROM that was there all along may have been left as it was, by
+  // lines that lead nowhere. A port that went with it is the chip's own.
   if (!stub_wrote_ && !banner_heard(loader_) && !vanishes_) {
-    Fault fault{Code::no_reset_lines, Remedy::refuse, "nothing shows that the board was reset, so nothing proves what it holds"};
+    Fault fault{Code::no_reset_lines, Remedy::refuse,
+                "nothing shows that the board was reset, so nothing proves what it holds"};
     fault.seen = "its ROM answers, but printed no boot message";
     fault.advice = "Use a port with DTR and RTS wired to EN and IO0, or flash through the stub";
     co_return fail(std::move(fault));
@@ -350,9 +375,11 @@ Task<Result<void>> BoardRun::evidence() {
   CO_TRY(co_await read_flash_id(loader_, again));
   if (again.flash_id != board_->flash_id) co_return fail(board_changed(board_->mac, again.mac));
   CO_TRY(Md5 on_board, co_await identity_on_board());
-  if (on_board != image_md5_) co_return fail(flash_differs(Code::image_differs, "the identity image", on_board, image_md5_));
+  if (on_board != image_md5_)
+    co_return fail(flash_differs(Code::image_differs, "the identity image", on_board, image_md5_));
   evidence_method_ = "rom-digest";
-  evidence_detail_ = fmt::format("MD5 {} by the {} after a reset", to_hex(on_board), loader_.speaker() == Speaker::rom ? "ROM" : "stub");
+  evidence_detail_ = fmt::format("MD5 {} by the {} after a reset", to_hex(on_board),
+                                 loader_.speaker() == Speaker::rom ? "ROM" : "stub");
   if (key_in_image()) {
     key_evidence_ = evidence_method_;
     key_evidence_detail_ = "in an image: " + evidence_detail_;
@@ -395,12 +422,14 @@ Task<Result<void>> BoardRun::challenge_application() {
       evidence_detail_ += ", its application signed a challenge with the key";
       co_return ok();
     case ChallengeOutcome::Kind::wrong: {
-      Fault fault{Code::challenge_failed, Remedy::refuse, "the running firmware proved another key than the one it was given"};
+      Fault fault{Code::challenge_failed, Remedy::refuse,
+                  "the running firmware proved another key than the one it was given"};
       fault.seen = answer.seen;
       fault.advice = "Put the board aside; the firmware reads its key from another place than the recipe writes it to";
       co_return fail(std::move(fault));
     }
-    case ChallengeOutcome::Kind::silent: break;
+    case ChallengeOutcome::Kind::silent:
+      break;
   }
   if (plan.challenge == ChallengePolicy::required) {
     Fault fault{Code::challenge_silent, Remedy::refuse, "the running firmware did not prove its key"};
@@ -409,14 +438,19 @@ Task<Result<void>> BoardRun::challenge_application() {
     co_return fail(std::move(fault));
   }
   if (++station_.challenges_unanswered == 2 && station_.challenges_answered == 0)
-    station_.observer.on_note(slot_, "this firmware does not answer the challenge; the digest read back is the evidence, and boards are no longer waited for");
+    station_.observer.on_note(slot_,
+                              "this firmware does not answer the challenge; the digest read back is the evidence, and "
+                              "boards are no longer waited for");
   co_return ok();
 }
 
 Task<Result<void>> BoardRun::record_verified() {
   if (station_.plan.has_identity() && !keeps_identity_) {
     Evidence seen{evidence_method_, certificate_->image_md5, evidence_detail_};
-    auto mark = [&ledger = station_.ledger, attempt = *attempt_, seen] { return ledger.mark_verified(attempt, seen); };
+    Acts completion = station_.cloud.ways().completion;
+    auto mark = [&ledger = station_.ledger, attempt = *attempt_, seen, completion = std::move(completion)] {
+      return ledger.mark_verified(attempt, seen, completion);
+    };
     CO_TRY(co_await on_pool(station_.ledger_pool, std::move(mark)));
   }
   CO_TRY(co_await record_key());
@@ -446,12 +480,13 @@ Task<void> BoardRun::settle(Result<void> end) {
     if (station_.stopping && port_closed) {
       fault->code = Code::interrupted;
       fault->what = "stopped before the board was finished";
-      fault->advice = exposed_ ? "Plug it in again: it gets the same identity" : "Nothing was written that counts; plug it in again";
+      fault->advice = exposed_ ? "Plug it in again: it gets the same identity"
+                               : "Nothing was written that counts; plug it in again";
     }
   }
   std::vector<Settlement> settlements;
   if (verified_) station_.bauds.went_well(slot_);
-  if (verified_ && !keeps_identity_ && attempt_) settlements = co_await drain_intents();
+  if (verified_ && !keeps_identity_ && attempt_ && !station_.backlog) settlements = co_await drain_intents();
   if (attempt_ && !exposed_) {
     auto release = [&ledger = station_.ledger, attempt = *attempt_, why = fault ? fault->what : std::string{}] {
       return ledger.release(attempt, why);
@@ -465,16 +500,19 @@ Task<void> BoardRun::settle(Result<void> end) {
   // A secret that may be on the board is kept for that board, in memory only.
   if (board_ && exposed_ && !verified_ && !images_.empty() && attempt_ && certificate_) {
     station_.pending.insert_or_assign(
-        board_->mac, PendingIdentity{*attempt_, *certificate_, images_, station_.clock.now() + station_.options.pending_for});
+        board_->mac,
+        PendingIdentity{*attempt_, *certificate_, images_, station_.clock.now() + station_.options.pending_for});
   } else if (board_ && verified_) {
     station_.pending.erase(board_->mac);
   }
-  outcome_.verdict = verified_                                                ? Verdict::verified
+  outcome_.verdict = verified_                                                  ? Verdict::verified
                      : written_ && fault && fault->code == Code::no_reset_lines ? Verdict::written
                      : fault && fault->code == Code::key_unproven               ? Verdict::written
                      : key_ && key_->state == KeyState::quarantined             ? Verdict::quarantined
-                     : fault && (fault->code == Code::board_held || fault->code == Code::board_provisioned) ? Verdict::held
-                                                                              : Verdict::failed;
+                     : fault && (fault->code == Code::board_held || fault->code == Code::board_provisioned ||
+                                 fault->code == Code::thing_foreign)
+                         ? Verdict::held
+                         : Verdict::failed;
   if (outcome_.verdict == Verdict::written) {
     // It cannot be reset: whoever comes next finds it at the speed that everybody starts with.
     auto back = co_await loader_.change_baud(Baud{});
@@ -506,6 +544,7 @@ Task<void> BoardRun::settle(Result<void> end) {
     auto kept = co_await on_pool(station_.ledger_pool, std::move(keep));
     if (!kept && !fault) fault = std::move(kept.error());
   }
+  if (station_.backlog) station_.backlog->wake();
   outcome_.fault = std::move(fault);
 }
 

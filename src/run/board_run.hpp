@@ -8,6 +8,7 @@
 #include "handshake/line_dialect.hpp"
 #include "recipe/board_image.hpp"
 #include "rom/update_region.hpp"
+#include "run/enrolment.hpp"
 #include "run/reconcile.hpp"
 #include "run/station.hpp"
 
@@ -18,14 +19,14 @@ std::string_view name_of(Verdict);  // "VERIFIED", …
 
 struct RunOutcome {
   Verdict verdict = Verdict::failed;
-  std::optional<Fault> fault;     // why it is not VERIFIED
-  std::optional<BoardInfo> board; // once identified
-  RunRecord record;               // as it stands in the ledger
-  bool already = false;           // VERIFIED before, checked in place
-  std::string already_since;      // UTC
+  std::optional<Fault> fault;      // why it is not VERIFIED
+  std::optional<BoardInfo> board;  // once identified
+  RunRecord record;                // as it stands in the ledger
+  bool already = false;            // VERIFIED before, checked in place
+  std::string already_since;       // UTC
   std::uint64_t flashed_bytes = 0, wire_bytes = 0;
-  double flashing_seconds = 0;    // of writing alone
-  std::string evidence;           // how it was proved: "rom-digest+challenge", "read-back"; empty: not in this run
+  double flashing_seconds = 0;      // of writing alone
+  std::string evidence;             // how it was proved: "rom-digest+challenge", "read-back"; empty: not in this run
   std::optional<std::int64_t> key;  // of the pool, that it has or may have
 };
 
@@ -63,6 +64,8 @@ class BoardRun {
   Task<Result<void>> gather_values();
   Task<Result<void>> read_what_is_there();
   Task<Result<void>> make_identity();
+  Task<Result<Attempt>> reserve(bool renew);
+  Enrolment enrolment();
   Task<Result<OnBoard>> read_image_on_board(const ImagePlan&);
   Task<Result<Secret>> read_proved(FlashRange);
   Task<Result<Md5>> identity_on_board();
@@ -113,13 +116,14 @@ class BoardRun {
   [[nodiscard]] bool is_explained(const Fault&) const;
   [[nodiscard]] bool may_be_another() const;
   void note_absences(const Port::Absences& before);
-  Task<Result<void>> bring_to_flash(std::shared_ptr<const PreparedRegion>, LookFirst, std::string_view label, std::uint64_t done_before);
+  Task<Result<void>> bring_to_flash(std::shared_ptr<const PreparedRegion>, LookFirst, std::string_view label,
+                                    std::uint64_t done_before);
   Task<Result<void>> erase_if_needed(const PlannedErase&);
   void enter(Step);
   [[nodiscard]] std::uint64_t identity_bytes() const;
   [[nodiscard]] bool key_in_image() const { return key_ && station_.plan.keys_in_images(); }
-  /// A key of the pool that the image with this board's identity need not hold: not given out yet, or under another plan,
-  /// which may have handed it over on the wire.
+  /// A key of the pool that the image with this board's identity need not hold: not given out yet, or under another
+  /// plan, which may have handed it over on the wire.
   [[nodiscard]] bool plan_has_new_key() const {
     return key_in_image() && (key_->state == KeyState::reserved ||
                               (key_->state != KeyState::verified && admission_.plan_digest != station_.plan.digest));
@@ -135,13 +139,13 @@ class BoardRun {
   Instant started_;
   Step step_ = Step::connect;
   Baud baud_;
-  int lost_replies_ = 0;           // at speeds above the slowest
+  int lost_replies_ = 0;  // at speeds above the slowest
   bool use_stub_;
-  bool vanishes_;                  // the port goes with the board's resets: seen at the last one
-  Duration usual_start_{};         // from the last reset to the ROM's banner
-  int absences_ = 0;               // since the board was identified
-  bool long_absence_ = false;      // one of them longer than the reset explains
-  Duration usual_absence_{};       // the last after which the same board was identified
+  bool vanishes_;              // the port goes with the board's resets: seen at the last one
+  Duration usual_start_{};     // from the last reset to the ROM's banner
+  int absences_ = 0;           // since the board was identified
+  bool long_absence_ = false;  // one of them longer than the reset explains
+  Duration usual_absence_{};   // the last after which the same board was identified
 
   std::optional<BoardInfo> board_;
   BoardIdentity who_;
@@ -149,15 +153,15 @@ class BoardRun {
   std::shared_ptr<const PreparedFirmware> firmware_;
   std::optional<Attempt> attempt_;
   std::optional<CertificateRecord> certificate_;
-  BoardValues values_;                     // what its templates stand for; certificate and keys when they are made
+  BoardValues values_;  // what its templates stand for; certificate and keys when they are made
   DiskFiles disk_;
-  std::vector<OnBoard> there_;             // of each image of the plan, where what is there is kept
+  std::vector<OnBoard> there_;  // of each image of the plan, where what is there is kept
   std::vector<std::shared_ptr<const PreparedRegion>> images_;
-  Md5 image_md5_{};                        // of what was written, or of what lies there and is its identity
+  Md5 image_md5_{};             // of what was written, or of what lies there and is its identity
   std::optional<PoolKey> key_;  // of the pool; its state as this run knows it
   bool key_proven_ = false;
   std::string key_evidence_ = "read-back", key_evidence_detail_ = "every field, after a reset";
-  Secret kept_key_;  // only where the recipe saves private keys
+  Secret kept_key_;              // only where the recipe saves private keys
   bool keeps_identity_ = false;  // VERIFIED before: nothing minted, nothing exposed
   bool exposed_ = false, written_ = false, verified_ = false;
   bool noted_old_files_ = false;

@@ -24,7 +24,7 @@ Task<> FirmwarePreparer::prepare(WriteFormat format) {
 }
 
 Task<Result<std::shared_ptr<const PreparedFirmware>>> FirmwarePreparer::for_board(WriteFormat format,
-                                                                                 std::uint32_t flash_size) {
+                                                                                  std::uint32_t flash_size) {
   co_await prepare(format);
   auto key = std::pair{format, flash_size};
   if (auto there = done_.find(key); there != done_.end()) co_return there->second;

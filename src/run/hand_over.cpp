@@ -1,5 +1,6 @@
-// The key of the pool: one board's part of it. What the ledger and the file say comes first and is durable before a byte
-// leaves; what the board says afterwards counts only when it was read back after a reset and a fresh identification.
+// The key of the pool: one board's part of it. What the ledger and the file say comes first and is durable before a
+// byte leaves; what the board says afterwards counts only when it was read back after a reset and a fresh
+// identification.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,7 +17,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto longest_start = 250ms;  // from EN high to the ROM's banner, with a slow adapter; no hand swaps boards in less
+constexpr auto longest_start =
+    250ms;  // from EN high to the ROM's banner, with a slow adapter; no hand swaps boards in less
 constexpr auto start_jitter = 200ms;
 
 /// After a reset firmware that speaks `framed` says HELLO by itself; one that does not is asked after this time.
@@ -36,19 +38,23 @@ std::string last_words(const std::string& boot_log) {
   std::size_t end = boot_log.find_last_not_of("\r\n ");
   if (end == std::string::npos) return {};
   std::size_t begin = boot_log.find_last_of('\n', end);
-  return boot_log.substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin)).substr(0, 120);
+  return boot_log.substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin))
+      .substr(0, 120);
 }
 
 Fault silent(const Greeting& heard, std::chrono::seconds waited, std::string_view prompt,
              Handshake handshake = Handshake::line) {
-  Fault fault{Code::application_silent, Remedy::refuse, fmt::format("the firmware did not ask for its key within {} s", waited.count())};
+  Fault fault{Code::application_silent, Remedy::refuse,
+              fmt::format("the firmware did not ask for its key within {} s", waited.count())};
   if (heard.bootloader_talked) {
     fault.what = "the bootloader talks but the application is silent";
-    fault.advice = "Its console is usually on another UART or on USB, or it speaks another baud rate: recipe, [keys] baud";
+    fault.advice =
+        "Its console is usually on another UART or on USB, or it speaks another baud rate: recipe, [keys] baud";
   } else if (handshake == Handshake::framed) {
     fault.advice = "It should say HELLO in a frame, at its start or when it is asked (docs/formats/handshake.md)";
   } else {
-    fault.advice = fmt::format("It should print \"{}\" again and again; the recipe's [keys] prompt can name another word", prompt);
+    fault.advice =
+        fmt::format("It should print \"{}\" again and again; the recipe's [keys] prompt can name another word", prompt);
     if (handshake == Handshake::automatic)
       fault.advice += ". Framed firmware that says no HELLO at its start is only asked with handshake = \"framed\"";
   }
@@ -58,7 +64,8 @@ Fault silent(const Greeting& heard, std::chrono::seconds waited, std::string_vie
 }
 
 Fault restarted() {
-  return {Code::reply_missing, Remedy::reconnect, "the board restarted before its key was sent", {}, "nothing of the key was sent", "Check its supply"};
+  return {Code::reply_missing,           Remedy::reconnect, "the board restarted before its key was sent", {},
+          "nothing of the key was sent", "Check its supply"};
 }
 
 /// The recipe says one dialect, and the firmware speaks the other.
@@ -70,8 +77,12 @@ Fault other_dialect(std::string_view spoken) {
 }
 
 Fault away_too_long() {
-  return {Code::reply_missing, Remedy::reconnect, "the port was away for longer than the board's reset explains", {},
-          "nothing of the key was sent", "Leave the board plugged in; check its cable and supply"};
+  return {Code::reply_missing,
+          Remedy::reconnect,
+          "the port was away for longer than the board's reset explains",
+          {},
+          "nothing of the key was sent",
+          "Leave the board plugged in; check its cable and supply"};
 }
 
 }  // namespace
@@ -90,13 +101,16 @@ Task<Result<void>> BoardRun::admit_key() {
   if (!has.empty()) {
     const PoolKey& key = has.back();
     if (has.size() > 1)
-      co_return fail(held_with("this board is held", fmt::format("keys {} and {} are both this board's", has.front().number, key.number),
+      co_return fail(held_with("this board is held",
+                               fmt::format("keys {} and {} are both this board's", has.front().number, key.number),
                                "Nobody knows which it holds: retire one of them (`espmint keys retire`)"));
     if (key.state == KeyState::quarantined)
-      co_return fail(held_with("this board is held", fmt::format("its key {} is QUARANTINED since {}", key.number, key.when),
+      co_return fail(held_with("this board is held",
+                               fmt::format("its key {} is QUARANTINED since {}", key.number, key.when),
                                fmt::format("`espmint keys release {}` gives it the same key once more", key.number)));
     if (key.state == KeyState::reserved)
-      co_return fail(held_with("this board is being prepared already", fmt::format("key {} is RESERVED for it", key.number), "Wait for the other slot"));
+      co_return fail(held_with("this board is being prepared already",
+                               fmt::format("key {} is RESERVED for it", key.number), "Wait for the other slot"));
     key_ = key;
     co_return ok();
   }
@@ -129,8 +143,8 @@ Task<Result<Greeting>> BoardRun::listen_on(const LineDialect& dialect, std::size
   }
 }
 
-/// A ROM prints its banner within a tenth of a second of its reset. One that comes later may be another board's, put into
-/// the fixture right behind our reset; a board that is as late each time has a slow reset line.
+/// A ROM prints its banner within a tenth of a second of its reset. One that comes later may be another board's, put
+/// into the fixture right behind our reset; a board that is as late each time has a slow reset line.
 bool BoardRun::started_late(const Greeting& heard, Instant reset) {
   if (vanishes_ || !heard.first_banner) return false;
   const Duration took = *heard.first_banner - reset - port_.latency();
@@ -191,9 +205,10 @@ Task<Result<void>> BoardRun::hand_over_key() {
     CO_TRY(heard, co_await hear_application(fields.size(), keys.prompt_patience));
     if (heard.kind != Greeting::Kind::prompt) co_return fail(silent(heard, keys.prompt_patience, keys.prompt));
   } else if (key_->state == KeyState::verified && !keys.erase_provisioned) {
-    co_return fail(held_with(fmt::format("this board was VERIFIED with key {} on {}, but asks for a key again", key_->number, key_->when),
-                             "its keys were erased, or another firmware was put on it",
-                             "`--provisioned erase` gives it its own key once more"));
+    co_return fail(held_with(
+        fmt::format("this board was VERIFIED with key {} on {}, but asks for a key again", key_->number, key_->when),
+        "its keys were erased, or another firmware was put on it",
+        "`--provisioned erase` gives it its own key once more"));
   }
   CO_TRY(co_await deliver_key(fields));
   // What it said proves nothing: the board is identified anew and asked again.
@@ -207,9 +222,11 @@ Task<Result<void>> BoardRun::deliver_key(const std::vector<Secret>& fields) {
   CO_TRY(Secret line, key_line(fields));
   CO_TRY(co_await expose_key());
   LineDialect dialect = dialect_of(keys);
-  CO_TRY(Delivery sent, co_await deliver(port_, station_.clock, dialect, line, station_.clock.now() + keys.prompt_patience));
+  CO_TRY(Delivery sent,
+         co_await deliver(port_, station_.clock, dialect, line, station_.clock.now() + keys.prompt_patience));
   switch (sent.kind) {
-    case Delivery::Kind::board_restarted: co_return fail(restarted());
+    case Delivery::Kind::board_restarted:
+      co_return fail(restarted());
     case Delivery::Kind::prompted_again: {
       CO_TRY(co_await quarantine_key("it asked again after the key was sent"));
       Fault fault{Code::key_not_stored, Remedy::refuse, "the firmware did not take its key: it asks again"};
@@ -218,13 +235,15 @@ Task<Result<void>> BoardRun::deliver_key(const std::vector<Secret>& fields) {
     }
     case Delivery::Kind::silent: {
       Fault fault{Code::application_silent, Remedy::refuse,
-                  sent.sent ? fmt::format("the firmware did not answer within {} s of its key", keys.answer_patience.count())
-                            : "the firmware stopped asking for its key"};
+                  sent.sent
+                      ? fmt::format("the firmware did not answer within {} s of its key", keys.answer_patience.count())
+                      : "the firmware stopped asking for its key"};
       fault.seen = fmt::format("its last words: \"{}\"", last_words(sent.boot_log));
       fault.advice = "Plug it in again: the same key waits for this board";
       co_return fail(std::move(fault));
     }
-    case Delivery::Kind::accepted: break;
+    case Delivery::Kind::accepted:
+      break;
   }
   co_return co_await mark_key_written();
 }
@@ -259,7 +278,8 @@ Task<Result<void>> BoardRun::judge_key(const Greeting& heard, const std::vector<
   if (heard.kind == Greeting::Kind::silent && !ask_nvs) co_return fail(silent(heard, keys.answer_patience, keys.done));
   if (heard.kind == Greeting::Kind::prompt) {
     CO_TRY(co_await quarantine_key("it said it was provisioned, and asked again after its restart"));
-    Fault fault{Code::key_not_stored, Remedy::refuse, "the firmware said it was provisioned, but asks again after its restart: it did not store its key"};
+    Fault fault{Code::key_not_stored, Remedy::refuse,
+                "the firmware said it was provisioned, but asks again after its restart: it did not store its key"};
     fault.advice = "The key stays with this board; check the firmware's NVS partition and its return codes";
     co_return fail(std::move(fault));
   }
@@ -269,8 +289,9 @@ Task<Result<void>> BoardRun::judge_key(const Greeting& heard, const std::vector<
       bool held = false;
       CO_TRY(held, co_await nvs_holds_key(fields));
       if (!held && key_->state == KeyState::verified)
-        co_return fail(held_with(fmt::format("this board was VERIFIED with key {} on {}, but its NVS holds another", key_->number, key_->when), {},
-                                 "Put it aside for whoever answers for the line"));
+        co_return fail(held_with(fmt::format("this board was VERIFIED with key {} on {}, but its NVS holds another",
+                                             key_->number, key_->when),
+                                 {}, "Put it aside for whoever answers for the line"));
       if (!held) {
         CO_TRY(co_await quarantine_key("its NVS does not hold what was sent"));
         Fault differs{Code::key_not_stored, Remedy::refuse, "the board's NVS does not hold the key as it was sent"};
@@ -282,17 +303,22 @@ Task<Result<void>> BoardRun::judge_key(const Greeting& heard, const std::vector<
       key_proven_ = true;
       co_return ok();
     }
-    Fault fault{Code::key_unproven, Remedy::refuse, "the firmware says it is provisioned, and prints nothing of its key: nothing proves what it holds"};
-    fault.advice = "The board stays WRITTEN; firmware that prints its values, or their digests, can be VERIFIED (docs/formats/handshake.md)";
+    Fault fault{Code::key_unproven, Remedy::refuse,
+                "the firmware says it is provisioned, and prints nothing of its key: nothing proves what it holds"};
+    fault.advice =
+        "The board stays WRITTEN; firmware that prints its values, or their digests, can be VERIFIED "
+        "(docs/formats/handshake.md)";
     co_return fail(std::move(fault));
   }
   if (auto field = first_difference(heard, fields)) {
     if (key_->state == KeyState::verified)
-      co_return fail(held_with(fmt::format("this board was VERIFIED with key {} on {}, but holds another now", key_->number, key_->when),
-                               fmt::format("field {} differs", *field), "Put it aside for whoever answers for the line"));
+      co_return fail(held_with(
+          fmt::format("this board was VERIFIED with key {} on {}, but holds another now", key_->number, key_->when),
+          fmt::format("field {} differs", *field), "Put it aside for whoever answers for the line"));
     std::string why = fmt::format("field {} was not read back as it was sent", *field);
     CO_TRY(co_await quarantine_key(why));
-    Fault fault{Code::key_not_stored, Remedy::refuse, fmt::format("field {} of the key was not read back as it was sent", *field)};
+    Fault fault{Code::key_not_stored, Remedy::refuse,
+                fmt::format("field {} of the key was not read back as it was sent", *field)};
     fault.seen = fmt::format("{} values of {}", heard.values.size(), fields.size());
     fault.advice = "The key stays with this board, which may hold a cut-off one for ever: put it aside";
     co_return fail(std::move(fault));
@@ -340,31 +366,37 @@ Task<Result<bool>> BoardRun::bind_or_erase(std::optional<PoolKey> found, std::st
   const KeysPlan& keys = *station_.plan.keys;
   if (found && found->device.empty() && (found->state == KeyState::verified || found->state == KeyState::quarantined)) {
     CO_TRY(co_await release_key("the board holds a key already"));
-    auto bind = [&station = station_, number = found->number, who = who_, id = outcome_.record.device_id]() -> Result<void> {
+    auto bind = [&station = station_, number = found->number, who = who_,
+                 id = outcome_.record.device_id]() -> Result<void> {
       TRY(station.ledger.bind_key(number, who, id));
       return station.keys->mark(number);
     };
     CO_TRY(co_await on_pool(station_.ledger_pool, std::move(bind)));
-    station_.observer.on_note(slot_, fmt::format("recognised by key {}, which an earlier script gave out", found->number));
+    station_.observer.on_note(slot_,
+                              fmt::format("recognised by key {}, which an earlier script gave out", found->number));
     found->state = KeyState::verified;
     key_ = std::move(found);
     key_proven_ = true;
     co_return false;
   }
   if (found && found->state != KeyState::available)
-    co_return fail(held_with("this board holds another board's key", fmt::format("key {} is {}'s", found->number, found->device),
+    co_return fail(held_with("this board holds another board's key",
+                             fmt::format("key {} is {}'s", found->number, found->device),
                              "Two boards with one key: put both aside for whoever answers for the line"));
-  if (found) co_return fail(held_with("this board holds a key that was never given out", fmt::format("key {}", found->number),
-                                      "Another program hands out the same file's keys: stop it first"));
+  if (found)
+    co_return fail(held_with("this board holds a key that was never given out", fmt::format("key {}", found->number),
+                             "Another program hands out the same file's keys: stop it first"));
   if (!keys.erase_provisioned || !keys.nvs) {
-    Fault fault{Code::board_provisioned, Remedy::refuse, "this board was provisioned before, with a key that is not in the pool"};
+    Fault fault{Code::board_provisioned, Remedy::refuse,
+                "this board was provisioned before, with a key that is not in the pool"};
     fault.seen = std::move(seen);
     fault.advice = keys.nvs ? "Put it aside, or erase such boards' NVS with `--provisioned erase`" : "Put it aside";
     co_return fail(std::move(fault));
   }
   CO_TRY(co_await bring_up());
   CO_TRY(co_await erase_region(loader_, keys.nvs->range));
-  station_.observer.on_note(slot_, fmt::format("it was provisioned before: partition \"{}\" is erased", keys.nvs->name));
+  station_.observer.on_note(slot_,
+                            fmt::format("it was provisioned before: partition \"{}\" is erased", keys.nvs->name));
   co_return true;
 }
 

@@ -1,31 +1,20 @@
-// The other arm of a run: while the firmware crosses the wire, a key is minted, the certificate is issued, and the image
-// that carries both is built. Nothing secret leaves the process here: the ledger hears of the certificate before anyone
-// else, and the image waits until its exposure is recorded.
+// The other arm of a run: while the firmware crosses the wire, a key is minted, the certificate is issued, and the
+// image that carries both is built. Nothing secret leaves the process here: the ledger hears of the certificate before
+// anyone else, and the image waits until its exposure is recorded.
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "image/nvs_crypt.hpp"
 #include "io/file.hpp"
 #include "recipe/board_image.hpp"
 #include "recipe/checks.hpp"
+#include "recipe/plan_cloud.hpp"
 #include "recipe/plan_images.hpp"
 #include "run/board_run.hpp"
 
 namespace espmint {
 namespace {
-
-struct Minted {
-  Secret key_pem;
-  Bytes csr, serial;
-};
-
-Result<Minted> mint(KeyKind kind, const std::string& device_id) {
-  TRY(PrivateKey key, mint_key(kind));
-  Minted minted;
-  TRY(minted.csr, build_csr(key, device_id));
-  TRY(minted.serial, mint_serial());
-  TRY(minted.key_pem, key.pem());
-  return minted;
-}
 
 struct BuiltImages {
   std::vector<std::shared_ptr<const PreparedRegion>> regions;
@@ -55,7 +44,8 @@ Result<BuiltImages> build_images(const ImageInputs& in) {
   std::vector<Md5> digests;
   Bytes hashes;
   for (std::size_t i = 0; i < in.plan.images.size(); ++i) {
-    TRY(std::vector<BoardRegion> regions, build_board_image(in.plan.images[i], in.values, in.disk, in.fresh_keys[i], in.there[i]));
+    TRY(std::vector<BoardRegion> regions,
+        build_board_image(in.plan.images[i], in.values, in.disk, in.fresh_keys[i], in.there[i]));
     for (const BoardRegion& region : regions) {
       built.regions.push_back(prepare_secret_region(region.range.at, region.bytes.reveal(), in.format));
       digests.push_back(built.regions.back()->md5);
@@ -92,6 +82,7 @@ Task<Result<void>> BoardRun::gather_values() {
   values_.mac = board_->mac;
   CO_TRY(values_.id, device_id_for(plan.id_template, board_->mac));
   values_.root_ca_pem = station_.cloud.root_ca_pem();
+  values_.endpoint = station_.cloud.endpoint();
   if (plan.values) {
     CO_TRY(values_.row, plan.values->row_for(board_->mac, station_.options.serial));
   }
@@ -179,25 +170,50 @@ void BoardRun::note_old_files() {
   for (const ImagePlan& image : station_.plan.images) {
     if (noted_old_files_ || image.shared_from.empty()) continue;
     noted_old_files_ = true;
-    station_.observer.on_note(slot_, fmt::format("the files of {} are not updated on a VERIFIED board; --renew writes them with a new identity",
-                                                 image.shared_from));
+    station_.observer.on_note(
+        slot_,
+        fmt::format("the files of {} are not updated on a VERIFIED board; --renew writes them with a new identity",
+                    image.shared_from));
   }
+}
+
+Task<Result<Attempt>> BoardRun::reserve(bool renew) {
+  if (station_.backlog) {
+    std::optional<Fault> why = co_await station_.backlog->why_not_now();
+    if (why) co_return fail(std::move(*why));
+  }
+  auto ask = [&ledger = station_.ledger, who = who_, id = values_.id, digest = station_.plan.digest,
+              quota = station_.plan.quota, renew] { return ledger.reserve(who, id, digest, quota, renew); };
+  CO_TRY(Attempt attempt, co_await on_pool(station_.ledger_pool, std::move(ask)));
+  outcome_.record.device_id = attempt.device_id;
+  co_return attempt;
+}
+
+Enrolment BoardRun::enrolment() {
+  using Kind = Admission::Kind;
+  const bool renews =
+      admission_.kind == Kind::verified || admission_.kind == Kind::replan || admission_.kind == Kind::revoked;
+  return Enrolment{{station_.cloud, station_.ledger, station_.pool, station_.ledger_pool, station_.clock,
+                    [this, renews] { return reserve(renews); },
+                    [this](const std::string& sentence) { station_.observer.on_note(slot_, sentence); },
+                    [this] { return station_.stopping; }}};
 }
 
 Task<Result<void>> BoardRun::make_identity() {
   const Plan& plan = station_.plan;
   if (!plan.has_identity() || keeps_identity_ || exposed_) co_return ok();
-  std::string id = attempt_->device_id;
-  auto minting = [kind = *key_kind_named(plan.key), id] { return mint(kind, id); };
-  CO_TRY(Minted minted, co_await on_pool(station_.pool, std::move(minting)));
-  CO_TRY(Certificate certificate, co_await station_.cloud.enrol(id, std::move(minted.csr), std::move(minted.serial)));
+  Enrolment with_cloud = enrolment();
+  CO_TRY(Minted minted, co_await with_cloud.mint(*key_kind_named(plan.key), attempt_));
+  const Certificate& certificate = minted.issued.certificate;
   if (plan.save_private_key) kept_key_ = minted.key_pem.duplicate();
 
   values_.certificate_pem = certificate.pem;
   values_.private_key_pem = std::move(minted.key_pem);
-  values_.id = id;
+  values_.id = attempt_->device_id;
+  for (const std::string& note : notes_on_long_pem(plan, values_, true)) station_.observer.on_note(slot_, note);
   // The plan outlives every run of its line.
-  ImageInputs inputs{plan, std::move(values_), disk_, std::move(there_), {}, WriteFormat::of(loader_.speaker(), *board_->chip)};
+  ImageInputs inputs{
+      plan, std::move(values_), disk_, std::move(there_), {}, WriteFormat::of(loader_.speaker(), *board_->chip)};
   for (std::size_t i = 0; i < plan.images.size(); ++i) {
     Bytes random(NvsKeys::bytes);
     station_.entropy.fill(random);
@@ -206,19 +222,19 @@ Task<Result<void>> BoardRun::make_identity() {
   auto building = [inputs = std::move(inputs)] { return build_images(inputs); };
   CO_TRY(BuiltImages built, co_await on_pool(station_.pool, std::move(building)));
 
-  CertificateRecord record{certificate.sha256, certificate.serial, certificate.der, certificate.public_key_der, built.md5, built.sha256};
-  auto keep = [&ledger = station_.ledger, attempt = *attempt_, record] {
-    // The local CA enrols by issuing: its intent is settled with the certificate that it made.
-    return ledger.together([&]() -> Result<void> {
-      TRY(ledger.record_certificate(attempt, record));
-      return ledger.settle(attempt, "enrol", "done");
-    });
-  };
-  CO_TRY(co_await on_pool(station_.ledger_pool, std::move(keep)));
+  CertificateRecord record{certificate.sha256,
+                           certificate.serial,
+                           certificate.der,
+                           certificate.public_key_der,
+                           built.md5,
+                           built.sha256,
+                           std::move(minted.issued.cloud_id)};
+  CO_TRY(co_await with_cloud.record(*attempt_, record));
   certificate_ = std::move(record);
   images_ = std::move(built.regions);
   image_md5_ = built.md5;
-  co_return ok();
+  if (station_.backlog && station_.cloud.ways().can_wait) station_.backlog->wake();
+  co_return co_await with_cloud.enrol(*attempt_, *certificate_);
 }
 
 Result<void> BoardRun::save_private_key() {

@@ -1,31 +1,49 @@
 #include "run/reconcile.hpp"
 
+#include <algorithm>
+#include <set>
+
 namespace espmint {
-namespace {
-
-Task<Result<void>> act(Cloud& cloud, const OpenIntent& intent) {
-  if (intent.act == "activate") co_return co_await cloud.activate(intent.attempt.device_id, intent.certificate_sha256);
-  if (intent.act == "revoke") co_return co_await cloud.revoke(intent.attempt.device_id, intent.certificate_sha256);
-  // "enrol": the certificate is in the ledger, so it was issued; that it was is all there is to know.
-  co_return ok();
-}
-
-}  // namespace
 
 Result<void> settle(Ledger& ledger, const std::vector<Settlement>& settlements) {
-  for (const Settlement& one : settlements) TRY(ledger.settle(one.attempt, one.act, one.outcome));
+  for (const Settlement& one : settlements) TRY(ledger.settle(one.attempt, one.act, one.outcome, one.answer));
   return ok();
 }
 
-Task<Result<std::vector<Settlement>>> tell_cloud(Cloud& cloud, Ledger& ledger, Pool& ledger_pool, std::string device_id) {
+bool is_for(const Cloud& cloud, const OpenIntent& intent) {
+  const auto& enrolment = cloud.ways().enrolment;
+  const bool is_here =
+      !enrolment.empty() && std::ranges::find(enrolment.front(), act::enrol) != enrolment.front().end();
+  return is_here == intent.is_local;
+}
+
+Task<Result<Settlement>> tell(Cloud& cloud, OpenIntent intent) {
+  Settlement done{intent.attempt, intent.act, "done", {}};
+  // What was only asked for by issuing has happened: the certificate is in the ledger.
+  if (intent.act == act::enrol) co_return done;
+  CloudSubject subject{intent.attempt.device_id, intent.certificate_sha256, std::move(intent.cloud_id),
+                       std::move(intent.certificate_der)};
+  auto told = co_await cloud.perform(intent.act, std::move(subject));
+  if (!told) co_return fail(std::move(told.error()));
+  done.answer = std::move(*told);
+  co_return done;
+}
+
+Task<Result<std::vector<Settlement>>> tell_cloud(Cloud& cloud, Ledger& ledger, Pool& ledger_pool,
+                                                 std::string device_id) {
   std::vector<Settlement> settlements;
+  std::set<std::string> stuck;  // what comes after a step that was not taken is not told
   auto ask = [&ledger] { return ledger.open_intents(); };
   CO_TRY(std::vector<OpenIntent> open, co_await on_pool(ledger_pool, std::move(ask)));
-  for (const OpenIntent& intent : open) {
+  for (OpenIntent& intent : open) {
     if (!device_id.empty() && intent.attempt.device_id != device_id) continue;
-    Result<void> done = co_await act(cloud, intent);
-    if (!done && done.error().remedy == Remedy::reconcile) continue;
-    settlements.push_back({intent.attempt, intent.act, done ? std::string{"done"} : done.error().what});
+    if (!is_for(cloud, intent) || stuck.contains(intent.attempt.device_id)) continue;
+    const std::string device = intent.attempt.device_id;
+    auto told = co_await tell(cloud, std::move(intent));
+    if (told)
+      settlements.push_back(std::move(*told));
+    else
+      stuck.insert(device);
   }
   co_return settlements;
 }

@@ -1,4 +1,5 @@
-// run/step.hpp: the steps of one board's life, in order, and how often each may be tried. The only retry table there is.
+// run/step.hpp: the steps of one board's life, in order, and how often each may be tried. The only retry table there
+// is.
 #pragma once
 
 #include <array>

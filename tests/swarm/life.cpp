@@ -16,10 +16,10 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
-constexpr auto patience = 100s;        // of whoever waits for a verdict
+constexpr auto patience = 100s;  // of whoever waits for a verdict
 constexpr auto longest_life = 3h, between_lives = 5h;
 constexpr std::string_view slot_prefix = "sim://";  // a name that no system knows, and none is asked
-constexpr std::size_t longest_key_write = 2048;  // no write that carries a key is larger
+constexpr std::size_t longest_key_write = 2048;     // no write that carries a key is larger
 
 class Shop final : public WireTap {
  public:
@@ -47,7 +47,9 @@ class Shop final : public WireTap {
       world_.admitted = true;
       ++world_.provisionings;
     };
-    bench_.listener.when_done = [this](const std::string& name, const RunOutcome& outcome) { see(slot(name), outcome); };
+    bench_.listener.when_done = [this](const std::string& name, const RunOutcome& outcome) {
+      see(slot(name), outcome);
+    };
     disk_.before_each([this](std::string_view, const std::string&) { point(); });
     set_ledger_crash_hook([this](std::string_view) { point(); });
   }
@@ -83,7 +85,8 @@ class Shop final : public WireTap {
     if (life_.disk.kind != DiskHarm::Kind::none || life_.wall_jump_seconds != 0) return;
     auto pool = bench_.ledger().pool();
     for (const PoolKey& key : pool ? *pool : std::vector<PoolKey>{})
-      if (key.state == KeyState::reserved) world_.accuse(rule::conservation, fmt::format("key {} is left RESERVED", key.number));
+      if (key.state == KeyState::reserved)
+        world_.accuse(rule::conservation, fmt::format("key {} is left RESERVED", key.number));
   }
 
   std::optional<std::size_t> on_write(const std::string& name, ByteView bytes) override {
@@ -133,13 +136,16 @@ class Shop final : public WireTap {
 
   void point() {
     if (stopping_) return;  // the hook is called for what the cut itself does
-    bool counts = life_.stop.at == Stop::At::point || (life_.stop.at == Stop::At::hand_over && hand_overs_ >= life_.stop.nth);
+    bool counts =
+        life_.stop.at == Stop::At::point || (life_.stop.at == Stop::At::hand_over && hand_overs_ >= life_.stop.nth);
     if (counts && points_++ >= life_.stop.count) stop();
   }
 
   // ---- what is seen
 
-  std::string where(const Slot& at) const { return fmt::format("board {} in slot {}", device_of(story_, *at.board), at.name); }
+  std::string where(const Slot& at) const {
+    return fmt::format("board {} in slot {}", device_of(story_, *at.board), at.name);
+  }
 
   /// Before the first byte of it leaves.
   void sent(Slot& at, std::uint64_t keys) {
@@ -151,14 +157,17 @@ class Shop final : public WireTap {
     }
     World::Board& board = world_.boards[*at.board];
     board.sent |= keys;
-    if (std::popcount(board.sent) > 1) world_.accuse(rule::one_key_per_board, fmt::format("{} is sent a second key", where(at)));
+    if (std::popcount(board.sent) > 1)
+      world_.accuse(rule::one_key_per_board, fmt::format("{} is sent a second key", where(at)));
     constexpr std::uint64_t given_out_by_others = 0b110;  // the marked row, and the one behind it
-    if (story_.old_marks && (keys & given_out_by_others)) world_.accuse(rule::no_return, fmt::format("{} is sent a key that an earlier script has given out", where(at)));
+    if (story_.old_marks && (keys & given_out_by_others))
+      world_.accuse(rule::no_return, fmt::format("{} is sent a key that an earlier script has given out", where(at)));
     const int key = std::countr_zero(keys);
     bool written_before = says_exposed(bench_.ledger().pool_keys(key, 1), at);
     // The line's own connection may have met a failing disk since.
     if (!written_before) written_before = says_exposed(key_in(bench_.folder(), key), at);
-    if (!written_before) world_.accuse(rule::write_ahead, fmt::format("{} is sent key {}, which the ledger does not say", where(at), key));
+    if (!written_before)
+      world_.accuse(rule::write_ahead, fmt::format("{} is sent key {}, which the ledger does not say", where(at), key));
     std::vector<FileRow> rows = read_rows(story_, bench_.csv());
     if (static_cast<std::size_t>(key) > rows.size() || rows[static_cast<std::size_t>(key - 1)].available)
       world_.accuse(rule::careful_file, fmt::format("{} is sent key {}, which the file offers", where(at), key));
@@ -167,11 +176,13 @@ class Shop final : public WireTap {
   [[nodiscard]] bool says_exposed(const Result<std::vector<PoolKey>>& known, const Slot& at) const {
     if (!known || known->empty()) return false;
     const PoolKey& row = known->front();
-    return row.state != KeyState::available && row.state != KeyState::reserved && row.device == to_string(story_.boards[*at.board]);
+    return row.state != KeyState::available && row.state != KeyState::reserved &&
+           row.device == to_string(story_.boards[*at.board]);
   }
   static Result<std::vector<PoolKey>> key_in(const fs::path& folder, int key) {
     std::vector<PoolKey> known = pool_in(folder), out;
-    if (known.size() >= static_cast<std::size_t>(key)) out.push_back(std::move(known[static_cast<std::size_t>(key - 1)]));
+    if (known.size() >= static_cast<std::size_t>(key))
+      out.push_back(std::move(known[static_cast<std::size_t>(key - 1)]));
     return out;
   }
 
@@ -185,8 +196,10 @@ class Shop final : public WireTap {
     if (outcome.verdict == Verdict::verified) {
       ++world_.verified;
       see_green(at, outcome);
-    } else if (life_.quiet && at.board && at.must_pass && outcome.fault && outcome.fault->code != Code::pool_exhausted) {
-      world_.accuse(rule::progress, fmt::format("{}, left in peace with no key or its own, is not VERIFIED: {}", where(at), said));
+    } else if (life_.quiet && at.board && at.must_pass && outcome.fault &&
+               outcome.fault->code != Code::pool_exhausted) {
+      world_.accuse(rule::progress,
+                    fmt::format("{}, left in peace with no key or its own, is not VERIFIED: {}", where(at), said));
     }
     at.judged = true;
     at.changed->set();
@@ -201,7 +214,9 @@ class Shop final : public WireTap {
       std::string_view nvs = as_text(ByteView{world_.boards[board].low}.subspan(nvs_at, nvs_bytes));
       for (int key = 1; key <= story_.keys; ++key) there = there || holds_whole_key(story_, nvs, key);
     }
-    if (!there) world_.accuse(rule::honest_green, fmt::format("slot {} is green for {}, which holds no key", at.name, to_string(outcome.board->mac)));
+    if (!there)
+      world_.accuse(rule::honest_green,
+                    fmt::format("slot {} is green for {}, which holds no key", at.name, to_string(outcome.board->mac)));
   }
 
   // ---- what is done
@@ -240,19 +255,26 @@ class Shop final : public WireTap {
     save(at);
     switch (at.visit->harm) {
       case Harm::none:
-      case Harm::bytes_lost: return;
+      case Harm::bytes_lost:
+        return;
       case Harm::pulled:
-      case Harm::pulled_and_back: bench_.ports().unplug(at.name); break;
+      case Harm::pulled_and_back:
+        bench_.ports().unplug(at.name);
+        break;
       case Harm::browned_out:
-      case Harm::swapped_in_the_fixture: cut_supply(at); break;
+      case Harm::swapped_in_the_fixture:
+        cut_supply(at);
+        break;
     }
     at.changed->set();
   }
 
   /// Without an adapter the port goes with the supply.
   void cut_supply(Slot& at) {
-    if (story_.vanishes) bench_.ports().unplug(at.name);
-    else bench_.ports().power(at.name, false);
+    if (story_.vanishes)
+      bench_.ports().unplug(at.name);
+    else
+      bench_.ports().power(at.name, false);
   }
 
   Task<> strike_later(Slot& at, const Visit* visit) {
@@ -342,7 +364,8 @@ class Shop final : public WireTap {
     bool able = story_.app == "old3" || story_.app.starts_with("device-");
     bool alone = std::ranges::count(story_.boards, story_.boards[visit.board]) == 1;
     // After a lost ledger a mark in the file keeps a key for a board that never got it.
-    bool known = board.met && std::ranges::any_of(story_.lives, [](const Life& life) { return life.before != Before::nothing; });
+    bool known =
+        board.met && std::ranges::any_of(story_.lives, [](const Life& life) { return life.before != Before::nothing; });
     if (!able || !alone || known || visit.harm != Harm::none) return false;
     return (board.sent == 0 && board.held == 0) || holds_its_key(visit.board);
   }
@@ -358,7 +381,8 @@ class Shop final : public WireTap {
     VirtualLoop its_clock;
     if (Ledger::open(bench_.folder() / "ledger", {LedgerOptions::Mode::write, "thermostat", "other"}, its_clock))
       world_.accuse(rule::one_station, "a second process opened the ledger for writing");
-    auto another = Ledger::open(bench_.folder() / "other", {LedgerOptions::Mode::write, "thermostat", "other"}, its_clock);
+    auto another =
+        Ledger::open(bench_.folder() / "other", {LedgerOptions::Mode::write, "thermostat", "other"}, its_clock);
     if (another && KeyFile::open(bench_.csv(), **another, {.holder = "other"}))
       world_.accuse(rule::one_station, "a second process with a ledger of its own took the keys' file");
   }
@@ -376,11 +400,20 @@ class Shop final : public WireTap {
 
 void harm(CrashDisk& disk, const DiskHarm& harm) {
   switch (harm.kind) {
-    case DiskHarm::Kind::none: break;
-    case DiskHarm::Kind::full: disk.fail_at(harm.nth, CrashDisk::Error::enospc, harm.once); break;
-    case DiskHarm::Kind::short_write: disk.fail_at(harm.nth, CrashDisk::Error::short_write, harm.once); break;
-    case DiskHarm::Kind::failing: disk.fail_at(harm.nth, CrashDisk::Error::eio, harm.once); break;
-    case DiskHarm::Kind::read_only: disk.fail_at(harm.nth, CrashDisk::Error::read_only, harm.once); break;
+    case DiskHarm::Kind::none:
+      break;
+    case DiskHarm::Kind::full:
+      disk.fail_at(harm.nth, CrashDisk::Error::enospc, harm.once);
+      break;
+    case DiskHarm::Kind::short_write:
+      disk.fail_at(harm.nth, CrashDisk::Error::short_write, harm.once);
+      break;
+    case DiskHarm::Kind::failing:
+      disk.fail_at(harm.nth, CrashDisk::Error::eio, harm.once);
+      break;
+    case DiskHarm::Kind::read_only:
+      disk.fail_at(harm.nth, CrashDisk::Error::read_only, harm.once);
+      break;
   }
 }
 

@@ -43,13 +43,15 @@ void report(ShiftRunner& runner, const Story& story, const espmint::swarm::Viola
   Story smallest = shrink(runner, story, found.watcher, shrinking_runs);
   Tally ignored;
   auto again = runner.run(smallest, ignored);
-  std::printf("seed %llu broke \"%s\": %s\nshortest history found (%s):\n%s\n", static_cast<unsigned long long>(story.seed), found.watcher.c_str(),
-              found.sentence.c_str(), again ? again->sentence.c_str() : "not seen again", tell(smallest).c_str());
+  std::printf("seed %llu broke \"%s\": %s\nshortest history found (%s):\n%s\n",
+              static_cast<unsigned long long>(story.seed), found.watcher.c_str(), found.sentence.c_str(),
+              again ? again->sentence.c_str() : "not seen again", tell(smallest).c_str());
   std::fflush(stdout);
 }
 
 fs::path scratch_folder() {
-  return (fs::exists("/dev/shm") ? fs::path{"/dev/shm"} : fs::temp_directory_path()) / ("espmint-swarm-" + std::to_string(getpid()));
+  return (fs::exists("/dev/shm") ? fs::path{"/dev/shm"} : fs::temp_directory_path()) /
+         ("espmint-swarm-" + std::to_string(getpid()));
 }
 
 Part work(const Orders& orders, unsigned core, unsigned cores) {
@@ -60,7 +62,8 @@ Part work(const Orders& orders, unsigned core, unsigned cores) {
     for (std::uint64_t i = core; i < orders.runs; i += cores) {
       if (core == 0 && std::chrono::steady_clock::now() > next_sign) {
         next_sign += between_signs_of_life;
-        std::fprintf(stderr, "  about %llu provisionings, at seed %llu\n", static_cast<unsigned long long>(part.tally.provisionings * cores),
+        std::fprintf(stderr, "  about %llu provisionings, at seed %llu\n",
+                     static_cast<unsigned long long>(part.tally.provisionings * cores),
                      static_cast<unsigned long long>(orders.seed + i));
       }
       if (orders.provisionings != 0 && part.tally.provisionings * cores >= orders.provisionings) break;
@@ -103,8 +106,9 @@ int hunt(const Orders& orders, const std::string& which, std::atomic<unsigned>& 
         found = runner.run(story, tally);
       }
       double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-      std::printf("%s %2d  %-62s  %-18s  seed %llu, %llu runs, %.1f s\n", found ? "caught" : "MISSED", bug.number, bug.what,
-                  found ? found->watcher.c_str() : "", static_cast<unsigned long long>(story.seed), static_cast<unsigned long long>(tally.shifts), seconds);
+      std::printf("%s %2d  %-62s  %-18s  seed %llu, %llu runs, %.1f s\n", found ? "caught" : "MISSED", bug.number,
+                  bug.what, found ? found->watcher.c_str() : "", static_cast<unsigned long long>(story.seed),
+                  static_cast<unsigned long long>(tally.shifts), seconds);
       std::fflush(stdout);
       missed += !found;
       if (which != "all" && found) report(runner, story, *found);
@@ -122,14 +126,16 @@ int hunt_all(const Orders& orders, const std::string& which, unsigned cores) {
     if (fork() == 0) _exit(std::min(100, hunt(orders, which, next)));
   int missed = 0, status = 0;
   while (wait(&status) > 0) missed += WIFEXITED(status) ? WEXITSTATUS(status) : 100;
-  std::printf("%zu bugs planted, %d missed, %.0f s\n", std::size(bugs), missed, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+  std::printf("%zu bugs planted, %d missed, %.0f s\n", std::size(bugs), missed,
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
   return missed == 0 ? 0 : 1;
 }
 #endif
 
 void print_bar(const char* name, std::uint64_t count, std::uint64_t of) {
   const double share = of ? static_cast<double>(count) / static_cast<double>(of) : 0;
-  std::printf("  %-28s %9llu  %5.1f %%  %s\n", name, static_cast<unsigned long long>(count), 100 * share, std::string(static_cast<std::size_t>(share * 40), '#').c_str());
+  std::printf("  %-28s %9llu  %5.1f %%  %s\n", name, static_cast<unsigned long long>(count), 100 * share,
+              std::string(static_cast<std::size_t>(share * 40), '#').c_str());
 }
 
 }  // namespace
@@ -137,7 +143,10 @@ void print_bar(const char* name, std::uint64_t count, std::uint64_t of) {
 int main(int argc, char** argv) {
   Orders orders;
   unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  CLI::App app{"Whole shifts with everything that goes wrong in one, in virtual time; a violation prints its seed and its shortest history", "espmint-torture"};
+  CLI::App app{
+      "Whole shifts with everything that goes wrong in one, in virtual time; a violation prints its seed and its "
+      "shortest history",
+      "espmint-torture"};
   app.add_option("--seed", orders.seed, "Of the first shift");
   app.add_option("--runs", orders.runs, "Shifts");
   app.add_option("--provisionings", orders.provisionings, "End after so many boards (then --runs is the most shifts)");
@@ -175,8 +184,9 @@ int main(int argc, char** argv) {
     Part part;
     whole = read(end, &part, sizeof part) == sizeof part && whole;
     all.violations += part.violations;
-    for (auto field : {&Tally::shifts, &Tally::lives, &Tally::provisionings, &Tally::verdicts, &Tally::verified, &Tally::stops, &Tally::at_reserved,
-                       &Tally::at_exposed, &Tally::at_written, &Tally::shifts_stopped_after_exposed})
+    for (auto field :
+         {&Tally::shifts, &Tally::lives, &Tally::provisionings, &Tally::verdicts, &Tally::verified, &Tally::stops,
+          &Tally::at_reserved, &Tally::at_exposed, &Tally::at_written, &Tally::shifts_stopped_after_exposed})
       all.tally.*field += part.tally.*field;
   }
   while (wait(nullptr) > 0) {
@@ -184,8 +194,10 @@ int main(int argc, char** argv) {
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   const Tally& t = all.tally;
   auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
-  std::printf("from seed %llu: %llu shifts, %llu lives of the process, %llu provisionings (%llu with a verdict, %llu VERIFIED) in %.1f s\n", n(orders.seed),
-              n(t.shifts), n(t.lives), n(t.provisionings), n(t.verdicts), n(t.verified), seconds);
+  std::printf(
+      "from seed %llu: %llu shifts, %llu lives of the process, %llu provisionings (%llu with a verdict, %llu VERIFIED) "
+      "in %.1f s\n",
+      n(orders.seed), n(t.shifts), n(t.lives), n(t.provisionings), n(t.verdicts), n(t.verified), seconds);
   std::printf("stops of the process: %llu; with a key that was then\n", n(t.stops));
   print_bar("RESERVED", t.at_reserved, t.stops);
   print_bar("EXPOSED", t.at_exposed, t.stops);

@@ -31,7 +31,8 @@ void prepare_folder(Before before, const fs::path& folder) {
   if (before == Before::nothing) return;
   fs::remove_all(pending_of(folder));
   fs::remove_all(folder / "ledger");
-  if (before == Before::ledger_of_before && fs::exists(folder / "ledger.old")) fs::copy(folder / "ledger.old", folder / "ledger", fs::copy_options::recursive);
+  if (before == Before::ledger_of_before && fs::exists(folder / "ledger.old"))
+    fs::copy(folder / "ledger.old", folder / "ledger", fs::copy_options::recursive);
 }
 
 bool any(const std::vector<PoolKey>& pool, KeyState state) {
@@ -66,7 +67,8 @@ bool ShiftRunner::live(const Story& story, std::size_t n) {
   int status = 0;
   waitpid(child, &status, 0);
   if (WIFEXITED(status) && WEXITSTATUS(status) == stopped_here) return true;
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) world_->accuse(rule::living_process, fmt::format("the process died (status {:#x})", status));
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    world_->accuse(rule::living_process, fmt::format("the process died (status {:#x})", status));
   return false;
 }
 
@@ -80,7 +82,8 @@ std::optional<Violation> ShiftRunner::run(const Story& story, Tally& tally) {
   std::optional<Violation> found;
   bool after_exposed = false;
   for (std::size_t n = 0; n < story.lives.size() && !found; ++n) {
-    if (n + 1 < story.lives.size() && story.lives[n + 1].before == Before::ledger_of_before && fs::exists(scratch_ / "ledger")) {
+    if (n + 1 < story.lives.size() && story.lives[n + 1].before == Before::ledger_of_before &&
+        fs::exists(scratch_ / "ledger")) {
       fs::remove_all(scratch_ / "ledger.old");
       fs::copy(scratch_ / "ledger", scratch_ / "ledger.old", fs::copy_options::recursive);
     }

@@ -13,19 +13,27 @@ constexpr std::uint64_t latest_board = 20;  // of a life, at which its process m
 Moment draw_moment(Dice& dice) {
   // Most harm is looked for where it hurts.
   switch (dice.roll(6)) {
-    case 0: return {Moment::From::plugged, dice.roll(3500)};
-    case 1: return {Moment::From::hand_over, dice.roll(24)};
-    case 2: return {Moment::From::listening, dice.roll(dice.one_of(2) ? 600 : 4000)};
-    default: return {Moment::From::secret, dice.roll(80)};
+    case 0:
+      return {Moment::From::plugged, dice.roll(3500)};
+    case 1:
+      return {Moment::From::hand_over, dice.roll(24)};
+    case 2:
+      return {Moment::From::listening, dice.roll(dice.one_of(2) ? 600 : 4000)};
+    default:
+      return {Moment::From::secret, dice.roll(80)};
   }
 }
 
 Stop draw_stop(Dice& dice) {
   switch (dice.roll(7)) {
-    case 0: return {Stop::At::point, dice.roll(dice.one_of(2) ? 400 : 4000)};
-    case 1: return {Stop::At::secret, dice.roll(80), 1 + dice.roll(latest_board)};
-    case 2: return {};
-    default: return {Stop::At::hand_over, dice.roll(dice.one_of(2) ? 20 : 90), 1 + dice.roll(latest_board)};
+    case 0:
+      return {Stop::At::point, dice.roll(dice.one_of(2) ? 400 : 4000)};
+    case 1:
+      return {Stop::At::secret, dice.roll(80), 1 + dice.roll(latest_board)};
+    case 2:
+      return {};
+    default:
+      return {Stop::At::hand_over, dice.roll(dice.one_of(2) ? 20 : 90), 1 + dice.roll(latest_board)};
   }
 }
 
@@ -43,34 +51,45 @@ Visit draw_visit(Dice& dice, const Story& story) {
 }
 
 std::string_view name_of(Harm harm) {
-  static constexpr std::array<std::string_view, harms> names{"", "pulled", "pulled, and plugged in again", "browned out", "swapped in its fixture", "gets not all bytes"};
+  static constexpr std::array<std::string_view, harms> names{
+      "", "pulled", "pulled, and plugged in again", "browned out", "swapped in its fixture", "gets not all bytes"};
   return names[static_cast<std::size_t>(harm)];
 }
 
 std::string describe(const Moment& moment) {
   switch (moment.from) {
-    case Moment::From::plugged: return fmt::format("{} ms after it was plugged in", moment.count);
-    case Moment::From::hand_over: return fmt::format("before write {} of the hand-over", moment.count);
-    case Moment::From::listening: return fmt::format("{} ms after the hand-over began", moment.count);
+    case Moment::From::plugged:
+      return fmt::format("{} ms after it was plugged in", moment.count);
+    case Moment::From::hand_over:
+      return fmt::format("before write {} of the hand-over", moment.count);
+    case Moment::From::listening:
+      return fmt::format("{} ms after the hand-over began", moment.count);
     case Moment::From::quiet:
       return fmt::format("{} ms after the last write of the hand-over", moment.count);
-    case Moment::From::secret: break;
+    case Moment::From::secret:
+      break;
   }
   return fmt::format("after {} bytes of its key", moment.count);
 }
 
 std::string describe(const DiskHarm& harm) {
-  static constexpr std::array<std::string_view, disk_harms> names{"", "has no room", "has room for a piece only", "fails", "is read-only"};
+  static constexpr std::array<std::string_view, disk_harms> names{"", "has no room", "has room for a piece only",
+                                                                  "fails", "is read-only"};
   if (harm.kind == DiskHarm::Kind::none) return {};
-  return fmt::format("; at change {} the disk {}{}", harm.nth, names[static_cast<std::size_t>(harm.kind)], harm.once ? ", once" : "");
+  return fmt::format("; at change {} the disk {}{}", harm.nth, names[static_cast<std::size_t>(harm.kind)],
+                     harm.once ? ", once" : "");
 }
 
 std::string describe(const Stop& stop) {
   switch (stop.at) {
-    case Stop::At::never: return "ends by itself";
-    case Stop::At::point: return fmt::format("stops at point {}", stop.count);
-    case Stop::At::hand_over: return fmt::format("stops {} points after hand-over {} began", stop.count, stop.nth);
-    case Stop::At::secret: break;
+    case Stop::At::never:
+      return "ends by itself";
+    case Stop::At::point:
+      return fmt::format("stops at point {}", stop.count);
+    case Stop::At::hand_over:
+      return fmt::format("stops {} points after hand-over {} began", stop.count, stop.nth);
+    case Stop::At::secret:
+      break;
   }
   return fmt::format("stops after {} bytes of key {} that it sends", stop.count, stop.nth);
 }
@@ -154,8 +173,9 @@ std::string secret_of(const Story& story, int key, int field) {
 }
 
 Story draw_story(std::uint64_t seed) {
-  static constexpr std::array apps{"old3", "old3", "old3", "device-line", "device-line", "forgetful", "mute",
-                                   "device-framed", "device-framed", "framed-forgetful", "framed-other"};
+  static constexpr std::array apps{"old3",        "old3", "old3",          "device-line",   "device-line",
+                                   "forgetful",   "mute", "device-framed", "device-framed", "framed-forgetful",
+                                   "framed-other"};
   Dice dice{seed};
   Story out;
   out.seed = seed;
@@ -174,10 +194,12 @@ Story draw_story(std::uint64_t seed) {
   if (dice.one_of(6)) out.garble_one_of = 4'000 + dice.roll(40'000);
   for (std::uint64_t n = 0, lives = 1 + dice.roll(3); n < lives; ++n) {
     Life life;
-    for (std::uint64_t i = 0, visits = out.slots + 8 + dice.roll(56); i < visits; ++i) life.visits.push_back(draw_visit(dice, out));
+    for (std::uint64_t i = 0, visits = out.slots + 8 + dice.roll(56); i < visits; ++i)
+      life.visits.push_back(draw_visit(dice, out));
     life.stop = draw_stop(dice);
     life.stop.power_cut = life.stop.at != Stop::At::never && dice.one_of(2);
-    if (dice.one_of(6)) life.disk = {static_cast<DiskHarm::Kind>(1 + dice.roll(disk_harms - 1)), 1 + dice.roll(300), dice.one_of(2)};
+    if (dice.one_of(6))
+      life.disk = {static_cast<DiskHarm::Kind>(1 + dice.roll(disk_harms - 1)), 1 + dice.roll(300), dice.one_of(2)};
     if (n > 0 && dice.one_of(5)) life.before = !dice.one_of(3) ? Before::ledger_of_before : Before::no_ledger;
     if (dice.one_of(5)) life.wall_jump_seconds = static_cast<int>(dice.roll(7200)) - 3600;
     life.second_station = dice.one_of(5);
@@ -186,28 +208,33 @@ Story draw_story(std::uint64_t seed) {
   make_for_a_danger(out);
   Life quiet;
   quiet.quiet = true;
-  for (std::size_t board = 0; board < out.boards.size(); ++board) quiet.visits.push_back({board % out.slots, board, Harm::none, {}, 0, 300});
+  for (std::size_t board = 0; board < out.boards.size(); ++board)
+    quiet.visits.push_back({board % out.slots, board, Harm::none, {}, 0, 300});
   out.lives.push_back(std::move(quiet));
   return out;
 }
 
 std::string tell(const Story& story) {
-  std::string out = fmt::format("{}{}{}{} on {} slots, {} boards, {} keys{}{}{}{}\n", story.app, story.stub ? " by the stub" : "",
-                                story.vanishes ? " on USB of its own" : "", story.automatic ? ", to be found out," : "", story.slots, story.boards.size(), story.keys,
-                                story.identity ? ", with an identity" : "", story.old_marks ? ", a file that an earlier script marked" : "",
-                                story.lose_one_of ? fmt::format(", one byte of {} lost", story.lose_one_of) : "",
-                                story.garble_one_of ? fmt::format(", one byte of {} garbled", story.garble_one_of) : "");
+  std::string out =
+      fmt::format("{}{}{}{} on {} slots, {} boards, {} keys{}{}{}{}\n", story.app, story.stub ? " by the stub" : "",
+                  story.vanishes ? " on USB of its own" : "", story.automatic ? ", to be found out," : "", story.slots,
+                  story.boards.size(), story.keys, story.identity ? ", with an identity" : "",
+                  story.old_marks ? ", a file that an earlier script marked" : "",
+                  story.lose_one_of ? fmt::format(", one byte of {} lost", story.lose_one_of) : "",
+                  story.garble_one_of ? fmt::format(", one byte of {} garbled", story.garble_one_of) : "");
   for (std::size_t n = 0; n < story.boards.size(); ++n)
     for (std::size_t other = 0; other < n; ++other)
       if (story.boards[n] == story.boards[other]) out += fmt::format("board {} has the MAC of board {}\n", n, other);
   for (std::size_t n = 0; n < story.lives.size(); ++n) {
     const Life& life = story.lives[n];
-    out += fmt::format(" life {}{}: {}{}{}{}{}{}\n", n + 1, life.quiet ? ", quiet" : "", describe(life.stop),
-                       life.stop.power_cut ? ", the power goes" : "", describe(life.disk),
-                       life.before == Before::no_ledger ? "; the ledger was deleted before"
-                       : life.before == Before::ledger_of_before ? "; the ledger is the one of a life before" : "",
-                       life.wall_jump_seconds ? fmt::format("; the wall clock jumps by {} s", life.wall_jump_seconds) : "",
-                       life.second_station ? "; a second station tries the same files" : "");
+    out +=
+        fmt::format(" life {}{}: {}{}{}{}{}{}\n", n + 1, life.quiet ? ", quiet" : "", describe(life.stop),
+                    life.stop.power_cut ? ", the power goes" : "", describe(life.disk),
+                    life.before == Before::no_ledger          ? "; the ledger was deleted before"
+                    : life.before == Before::ledger_of_before ? "; the ledger is the one of a life before"
+                                                              : "",
+                    life.wall_jump_seconds ? fmt::format("; the wall clock jumps by {} s", life.wall_jump_seconds) : "",
+                    life.second_station ? "; a second station tries the same files" : "");
     for (const Visit& visit : life.visits) {
       out += fmt::format("  slot {}: board {}", visit.slot, visit.board);
       if (visit.harm != Harm::none) out += fmt::format(", {} {}", name_of(visit.harm), describe(visit.when));
@@ -244,7 +271,8 @@ std::vector<Story> smaller_stories(const Story& story) {
     const Life& life = story.lives[n];
     for (std::size_t visit = 0; visit < life.visits.size(); ++visit) without(n, visit, 1);
     for (std::size_t visit = 0; visit < life.visits.size(); ++visit)
-      if (life.visits[visit].harm != Harm::none) with([n, visit](Story& less) { less.lives[n].visits[visit].harm = Harm::none; });
+      if (life.visits[visit].harm != Harm::none)
+        with([n, visit](Story& less) { less.lives[n].visits[visit].harm = Harm::none; });
     if (life.stop.at != Stop::At::never) with([n](Story& less) { less.lives[n].stop = {}; });
     if (life.stop.nth > 1) with([n](Story& less) { --less.lives[n].stop.nth; });
     if (life.stop.power_cut) with([n](Story& less) { less.lives[n].stop.power_cut = false; });

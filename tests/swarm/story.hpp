@@ -1,5 +1,6 @@
-// tests/swarm/story.hpp: one shift of a line as a value: its boards, its keys, what happens to each board that is plugged
-// in, and what happens to the process. Drawn whole from a seed before it runs, so that it can be run again with less.
+// tests/swarm/story.hpp: one shift of a line as a value: its boards, its keys, what happens to each board that is
+// plugged in, and what happens to the process. Drawn whole from a seed before it runs, so that it can be run again with
+// less.
 //   Story story = draw_story(4711);
 //   story.lives.erase(story.lives.begin());      // still a story
 #pragma once
@@ -80,24 +81,24 @@ struct Life {
   Stop stop;
   DiskHarm disk;
   Before before = Before::nothing;
-  int wall_jump_seconds = 0;     // of the wall clock, in the middle
-  bool second_station = false;   // another process tries the same ledger and file
-  bool quiet = false;            // nothing is lost on the wires: whoever is new must end VERIFIED
+  int wall_jump_seconds = 0;    // of the wall clock, in the middle
+  bool second_station = false;  // another process tries the same ledger and file
+  bool quiet = false;           // nothing is lost on the wires: whoever is new must end VERIFIED
 };
 
 struct Story {
   std::uint64_t seed = 0;
-  std::string app;               // what the boards' firmware does
-  bool automatic = false;        // the station finds out which dialect it speaks; else it is told
-  bool stub = false;             // boards are flashed through the stub; else by the ROM
-  bool vanishes = false;         // boards have USB of their own: their ports go with every reset and come back
-  bool identity = false;         // besides the key
+  std::string app;         // what the boards' firmware does
+  bool automatic = false;  // the station finds out which dialect it speaks; else it is told
+  bool stub = false;       // boards are flashed through the stub; else by the ROM
+  bool vanishes = false;   // boards have USB of their own: their ports go with every reset and come back
+  bool identity = false;   // besides the key
   std::size_t slots = 1;
-  std::vector<Mac> boards;       // two may have one MAC
+  std::vector<Mac> boards;  // two may have one MAC
   int keys = 0;
-  bool old_marks = false;        // the file's first row was marked by an earlier script
+  bool old_marks = false;                            // the file's first row was marked by an earlier script
   std::uint64_t lose_one_of = 0, garble_one_of = 0;  // bytes, on every wire; 0: none
-  std::vector<Life> lives;       // drawn: the last is a quiet one
+  std::vector<Life> lives;                           // drawn: the last is a quiet one
 };
 
 Story draw_story(std::uint64_t seed);

@@ -29,34 +29,49 @@ std::optional<Violation> watch_boards(const Story& story, const World& world, co
   std::uint64_t met = 0;
   for (std::size_t device = 0; device < story.boards.size(); ++device) {
     const std::uint64_t keys = of_device[device];
-    if (keys & met) return Violation{std::string{rule::one_board_per_key}, fmt::format("board {} has a key that another has", device)};
-    if (std::popcount(keys) > 1) return Violation{std::string{rule::one_key_per_board}, fmt::format("board {} has had {} keys", device, std::popcount(keys))};
+    if (keys & met)
+      return Violation{std::string{rule::one_board_per_key},
+                       fmt::format("board {} has a key that another has", device)};
+    if (std::popcount(keys) > 1)
+      return Violation{std::string{rule::one_key_per_board},
+                       fmt::format("board {} has had {} keys", device, std::popcount(keys))};
     met |= keys;
     if (keys == 0) continue;
     const int key = std::countr_zero(keys);
     if (rows[static_cast<std::size_t>(key - 1)].available)
-      return Violation{std::string{rule::careful_file}, fmt::format("the file offers key {}, which board {} has", key, device)};
+      return Violation{std::string{rule::careful_file},
+                       fmt::format("the file offers key {}, which board {} has", key, device)};
     if (!world.admitted) continue;  // the ledger may be an old one that has not yet been told
-    if (pool.empty()) return Violation{std::string{rule::write_ahead}, fmt::format("board {} has key {}, the ledger knows no key", device, key)};
+    if (pool.empty())
+      return Violation{std::string{rule::write_ahead},
+                       fmt::format("board {} has key {}, the ledger knows no key", device, key)};
     const PoolKey& row = pool.at(static_cast<std::size_t>(key - 1));
-    if (!left_the_process(row.state)) return Violation{std::string{rule::no_return}, fmt::format("board {} has key {}, which the ledger calls {}", device, key, name_of(row.state))};
+    if (!left_the_process(row.state))
+      return Violation{std::string{rule::no_return},
+                       fmt::format("board {} has key {}, which the ledger calls {}", device, key, name_of(row.state))};
     if (row.device != to_string(story.boards[device]))
-      return Violation{std::string{rule::write_ahead}, fmt::format("board {} has key {}, the ledger says {} of \"{}\"", device, key, name_of(row.state), row.device)};
+      return Violation{std::string{rule::write_ahead}, fmt::format("board {} has key {}, the ledger says {} of \"{}\"",
+                                                                   device, key, name_of(row.state), row.device)};
   }
   return std::nullopt;
 }
 
-std::optional<Violation> watch_pool(const Story& story, const World& world, const std::vector<FileRow>& rows, const std::vector<PoolKey>& pool) {
+std::optional<Violation> watch_pool(const Story& story, const World& world, const std::vector<FileRow>& rows,
+                                    const std::vector<PoolKey>& pool) {
   for (const PoolKey& key : pool) {
     const FileRow& row = rows.at(static_cast<std::size_t>(key.number - 1));
     // RESERVED and not yet marked is nobody's loss: nothing of it left the process.
     if (row.available && left_the_process(key.state))
-      return Violation{std::string{rule::careful_file}, fmt::format("the file offers key {}, which is {}", key.number, name_of(key.state))};
+      return Violation{std::string{rule::careful_file},
+                       fmt::format("the file offers key {}, which is {}", key.number, name_of(key.state))};
     if (key.state != KeyState::verified || key.device.empty()) continue;
     bool there = false;
     for (std::size_t board = 0; board < story.boards.size(); ++board)
-      there = there || (key.device == to_string(story.boards[board]) && holds_whole_key(story, nvs_of(world.boards[board]), static_cast<int>(key.number)));
-    if (!there) return Violation{std::string{rule::honest_green}, fmt::format("key {} is VERIFIED on {}, whose flash does not hold it", key.number, key.device)};
+      there = there || (key.device == to_string(story.boards[board]) &&
+                        holds_whole_key(story, nvs_of(world.boards[board]), static_cast<int>(key.number)));
+    if (!there)
+      return Violation{std::string{rule::honest_green},
+                       fmt::format("key {} is VERIFIED on {}, whose flash does not hold it", key.number, key.device)};
   }
   return std::nullopt;
 }
@@ -105,13 +120,16 @@ std::vector<FileRow> read_rows(const Story& story, const fs::path& csv) {
   return out;
 }
 
-std::optional<Violation> watch(const Story& story, const World& world, const fs::path& csv, const std::vector<PoolKey>& pool) {
+std::optional<Violation> watch(const Story& story, const World& world, const fs::path& csv,
+                               const std::vector<PoolKey>& pool) {
   if (world.watcher[0] != 0) return Violation{world.watcher, world.found};
   std::vector<FileRow> rows = read_rows(story, csv);
   if (rows.size() != static_cast<std::size_t>(story.keys))
-    return Violation{std::string{rule::conservation}, fmt::format("the file has {} rows of {}", rows.size(), story.keys)};
+    return Violation{std::string{rule::conservation},
+                     fmt::format("the file has {} rows of {}", rows.size(), story.keys)};
   for (std::size_t n = 0; n < rows.size(); ++n)
-    if (!rows[n].whole) return Violation{std::string{rule::conservation}, fmt::format("row {} lost the user's bytes", n + 1)};
+    if (!rows[n].whole)
+      return Violation{std::string{rule::conservation}, fmt::format("row {} lost the user's bytes", n + 1)};
   if (auto found = watch_boards(story, world, rows, pool)) return found;
   return world.admitted ? watch_pool(story, world, rows, pool) : std::nullopt;
 }

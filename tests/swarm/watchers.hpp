@@ -1,5 +1,5 @@
-// tests/swarm/watchers.hpp: the rules, each looked at from outside: at the boards' flash, the wires and the user's file, and
-// only then at what the ledger says of them.
+// tests/swarm/watchers.hpp: the rules, each looked at from outside: at the boards' flash, the wires and the user's
+// file, and only then at what the ledger says of them.
 #pragma once
 
 #include <filesystem>
@@ -41,7 +41,8 @@ bool holds_whole_key(const Story&, std::string_view flash, int key);
 /// What the ledger says of its keys; nothing where it cannot be read.
 std::vector<PoolKey> pool_in(const std::filesystem::path& folder);
 /// Between two lives: boards and wires against the file and the ledger.
-std::optional<Violation> watch(const Story&, const World&, const std::filesystem::path& csv, const std::vector<PoolKey>&);
+std::optional<Violation> watch(const Story&, const World&, const std::filesystem::path& csv,
+                               const std::vector<PoolKey>&);
 /// After the last: what lies in the folder, and the ledger's own invariants.
 std::optional<Violation> watch_at_end(const Story&, const std::filesystem::path& folder);
 

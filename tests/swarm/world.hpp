@@ -14,7 +14,7 @@ namespace espmint::swarm {
 
 constexpr std::size_t most_slots = 3;
 constexpr std::size_t flash_bytes = 0x200000;
-constexpr std::size_t low_flash = 0x13000;      // bootloader, partition table, NVS, app
+constexpr std::size_t low_flash = 0x13000;  // bootloader, partition table, NVS, app
 constexpr std::size_t storage_at = 0x110000, storage_bytes = 0x4000;
 constexpr std::size_t nvs_at = 0x9000, nvs_bytes = 0x6000;
 
@@ -26,8 +26,9 @@ struct World {
     bool met;                  // it was plugged in at least once
   };
   std::array<Board, most_boards> boards;
-  std::array<std::array<std::uint8_t, flash_bytes>, most_slots> sockets;  // the flash chips of the boards that are plugged in
-  bool admitted;               // this life's line has opened the pool
+  std::array<std::array<std::uint8_t, flash_bytes>, most_slots>
+      sockets;    // the flash chips of the boards that are plugged in
+  bool admitted;  // this life's line has opened the pool
   std::uint64_t provisionings, verdicts, verified;
   char watcher[32], found[480];  // what a watcher inside the process saw
 
@@ -56,7 +57,8 @@ struct World {
 
 /// The first board with its MAC: two boards with one MAC are one device to everybody.
 inline std::size_t device_of(const Story& story, std::size_t board) {
-  return static_cast<std::size_t>(std::find(story.boards.begin(), story.boards.end(), story.boards[board]) - story.boards.begin());
+  return static_cast<std::size_t>(std::find(story.boards.begin(), story.boards.end(), story.boards[board]) -
+                                  story.boards.begin());
 }
 
 }  // namespace espmint::swarm

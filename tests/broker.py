@@ -1,0 +1,172 @@
+"""A Mosquitto for tests: Debian's, on a loopback port, ended with its test.
+
+  with Broker(folder, port, conf=folder / "mosquitto.conf") as broker:
+      broker.publish("24d7eb000001", "dev/24d7eb000001/a", "hello", cert=…, key=…)
+
+`folder`: where it starts, so that relative paths of its configuration mean what lies there. `conf`: a configuration that
+says how it listens; it is taken as it is. `Broker.listener` writes one for certificates of any CA.
+"""
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+TOOLS = ("mosquitto", "mosquitto_pub", "mosquitto_sub", "mosquitto_rr")
+SKIPPED = 77  # what ctest takes for "not here"
+
+
+def is_there():
+    """Whether this machine has a Mosquitto with its clients."""
+    return all(find(tool) for tool in TOOLS)
+
+
+def find(tool):
+    return shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/usr/bin:/sbin:/bin")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Broker:
+    def __init__(self, folder, port, conf, ca):
+        """`ca`: what clients trust the broker by (PEM)."""
+        self.folder, self.port, self.conf, self.ca = pathlib.Path(folder), port, pathlib.Path(conf), pathlib.Path(ca)
+        self.process, self.lines, self.reader = None, [], None
+
+    @staticmethod
+    def listener(folder, port, cafile, certfile, keyfile, acl=None, crlfile=None, extra=()):
+        """Writes a configuration: clients need a certificate of `cafile` and are its CN."""
+        lines = ["listener %d 127.0.0.1" % port, "cafile %s" % cafile, "certfile %s" % certfile, "keyfile %s" % keyfile,
+                 "require_certificate true", "use_identity_as_username true", "allow_anonymous false"]
+        lines += ["acl_file %s" % acl] if acl else []
+        lines += ["crlfile %s" % crlfile] if crlfile else []
+        conf = pathlib.Path(folder) / "listener.conf"
+        conf.write_text("\n".join([*lines, *extra]) + "\n")
+        return conf
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self):
+        # As root it would become the user mosquitto, who may not read a test's folder.
+        ours = self.folder / "broker-of-the-test.conf"
+        name = subprocess.run(["id", "-un"], capture_output=True, text=True).stdout.strip()
+        ours.write_text("user %s\n%s" % (name, self.conf.read_text()))
+        self.process = subprocess.Popen([find("mosquitto"), "-v", "-c", str(ours)], cwd=self.folder, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        self.reader.start()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError("mosquitto ended by itself:\n" + self.log())
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        self.stop()
+        raise RuntimeError("mosquitto does not listen:\n" + self.log())
+
+    def _read(self, stream):
+        for line in stream:
+            self.lines.append(line)
+
+    def stop(self):
+        if self.process:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.reader.join(5)
+            self.process.stdout.close()
+            self.process = None
+
+    def reload(self):
+        """SIGHUP: ACL, certificates and revocation list are read again, connections stay."""
+        before = len(self.lines)
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 10
+        while not any("Reloading config" in line for line in self.lines[before:]):
+            if time.monotonic() > deadline:
+                raise RuntimeError("mosquitto does not reload:\n" + self.log())
+            time.sleep(0.01)
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def log(self):
+        return "".join(self.lines[-60:])
+
+    def words(self, tool, cert, key, client_id):
+        words = [find(tool), "-h", "localhost", "-p", str(self.port), "--cafile", str(self.ca), "-V", "mqttv5"]
+        if cert:
+            words += ["--cert", str(cert), "--key", str(key)]
+        return words + (["-i", client_id] if client_id else [])
+
+    def run(self, words, timeout=15):
+        return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
+
+    def echo(self, topic, message, cert=None, key=None, client_id=None, seconds=5):
+        """One connection publishes to a topic that it has subscribed to; whether the message came back."""
+        words = self.words("mosquitto_rr", cert, key, client_id) + ["-t", topic, "-e", topic, "-m", message, "-q", "1", "-W", str(seconds)]
+        return message in self.run(words, seconds + 10).stdout.split("\n")
+
+    def publish(self, topic, message, cert=None, key=None, client_id=None):
+        """Exit code of mosquitto_pub; 0: the broker took it, which does not mean that it delivered it."""
+        return self.run(self.words("mosquitto_pub", cert, key, client_id) + ["-t", topic, "-m", message, "-q", "1"]).returncode
+
+    def subscribe(self, topics, cert=None, key=None, client_id=None):
+        return Subscription(self, topics, cert, key, client_id)
+
+
+class Subscription:
+    """What arrives at a client from its creation on: `with broker.subscribe([…], …) as sub: … sub.messages`."""
+
+    def __init__(self, broker, topics, cert, key, client_id):
+        words = broker.words("mosquitto_sub", cert, key, client_id) + ["-v", "-d", "-q", "1"]
+        for topic in topics:
+            words += ["-t", topic]
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                        env=dict(os.environ, LC_ALL="C"))
+        self.lines = []
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    def wait_for(self, text, seconds=8):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if any(text in line for line in list(self.lines)):
+                return True
+            if self.process.poll() is not None and not self.reader.is_alive():
+                break
+            time.sleep(0.01)
+        return any(text in line for line in self.lines)
+
+    def __enter__(self):
+        self.wait_for("SUBACK")
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        self.reader.join(5)
+        self.process.stdout.close()
