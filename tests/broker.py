@@ -6,7 +6,6 @@
 `folder`: where it starts, so that relative paths of its configuration mean what lies there. `conf`: a configuration that
 says how it listens; it is taken as it is. `Broker.listener` writes one for certificates of any CA.
 """
-import os
 import pathlib
 import shutil
 import signal
@@ -99,11 +98,7 @@ class Broker:
         """SIGHUP: ACL, certificates and revocation list are read again, connections stay."""
         before = len(self.lines)
         self.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 10
-        while not any("Reloading config" in line for line in self.lines[before:]):
-            if time.monotonic() > deadline:
-                raise RuntimeError("mosquitto does not reload:\n" + self.log())
-            time.sleep(0.01)
+        self.wait_for("Reloading config", before)
 
     def restart(self):
         self.stop()
@@ -111,6 +106,15 @@ class Broker:
 
     def log(self):
         return "".join(self.lines[-60:])
+
+    def wait_for(self, text, since=0, seconds=20):
+        """The broker's log from line `since` on, once it says `text`: what a client was told may be read here a moment later."""
+        deadline = time.monotonic() + seconds
+        while not any(text in line for line in self.lines[since:]):
+            if time.monotonic() > deadline:
+                raise AssertionError("mosquitto never said %r:\n%s" % (text, self.log()))
+            time.sleep(0.01)
+        return list(self.lines[since:])
 
     def words(self, tool, cert, key, client_id):
         words = [find(tool), "-h", "localhost", "-p", str(self.port), "--cafile", str(self.ca), "-V", "mqttv5"]
@@ -135,38 +139,27 @@ class Broker:
 
 
 class Subscription:
-    """What arrives at a client from its creation on: `with broker.subscribe([…], …) as sub: … sub.messages`."""
+    """A client that listens: `with broker.subscribe([…], …): …`. What it is sent stands in the broker's log.
+
+    Inside the `with` the broker has answered the subscription, whether it granted it or not. The client's own words do
+    not tell: into a pipe `-d` is written only with the first message.
+    """
 
     def __init__(self, broker, topics, cert, key, client_id):
-        words = broker.words("mosquitto_sub", cert, key, client_id) + ["-v", "-d", "-q", "1"]
+        words = broker.words("mosquitto_sub", cert, key, client_id) + ["-q", "1"]
         for topic in topics:
             words += ["-t", topic]
-        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                        env=dict(os.environ, LC_ALL="C"))
-        self.lines = []
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-
-    def wait_for(self, text, seconds=8):
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if any(text in line for line in list(self.lines)):
-                return True
-            if self.process.poll() is not None and not self.reader.is_alive():
-                break
-            time.sleep(0.01)
-        return any(text in line for line in self.lines)
+        self.broker, self.before = broker, len(broker.lines)
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def __enter__(self):
-        self.wait_for("SUBACK")
+        try:
+            self.broker.wait_for("Sending SUBACK", self.before)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait()
-        self.reader.join(5)
-        self.process.stdout.close()
