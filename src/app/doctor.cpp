@@ -194,7 +194,9 @@ Exit doctor(const CloudCommand& options, std::optional<bool> cloud) {
   if (only_cloud && findings.empty())
     return report({Code::usage,
                    Remedy::refuse,
-                   "no product here is registered at a cloud elsewhere",
+                   options.product.empty()
+                       ? "no product here is registered at a cloud elsewhere"
+                       : fmt::format("no product {} here is registered at a cloud elsewhere", options.product),
                    {},
                    {},
                    "`espmint run` with a recipe that has issuer = \"aws\", or `espmint cloud setup`"},

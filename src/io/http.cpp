@@ -100,10 +100,28 @@ Fault not_sendable(Code code, std::string what, std::string why) {
   return {code, Remedy::refuse, std::move(what), {}, std::move(why)};
 }
 
-std::string advice_for(CURLcode code) {
+/// The variable of the environment that names a proxy for this URL; empty: none. As libcurl looks: HTTP_PROXY in
+/// capitals is not heeded, a web server sets it from a request's header.
+std::string_view proxy_variable(std::string_view url) {
+  const bool tls = url.starts_with("https:");
+  for (std::string_view name : {tls ? "https_proxy" : "http_proxy", tls ? "HTTPS_PROXY" : "", "all_proxy", "ALL_PROXY"})
+    if (const char* set = name.empty() ? nullptr : std::getenv(name.data()); set != nullptr && *set != '\0')
+      return name;
+  return {};
+}
+
+std::string advice_for(CURLcode code, const Exchange& exchange, std::string_view why) {
   switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_OPERATION_TIMEDOUT:
       return "check the network, and https_proxy where there is a proxy";
+    case CURLE_COULDNT_CONNECT: {
+      // libcurl says whom it called: where that is not the host, it was the proxy.
+      const std::string_view host = std::string_view{exchange.host}.substr(0, exchange.host.rfind(':'));
+      const std::string_view variable = proxy_variable(exchange.request.url);
+      if (variable.empty() || why.find(host) != std::string_view::npos) return {};
+      return fmt::format("that is the proxy named in {}: check it, or unset it", variable);
+    }
     case CURLE_COULDNT_RESOLVE_PROXY:
       return "check https_proxy and http_proxy";
     case CURLE_PEER_FAILED_VERIFICATION:
@@ -142,7 +160,10 @@ Fault fault_of(CURLcode code, const Exchange& exchange) {
   if (exchange.again) return cut_off(exchange, "the connection ended before the first byte of a reply");
   if (exchange.too_long || code == CURLE_FILESIZE_EXCEEDED)
     return no_http(exchange, fmt::format("the reply is longer than {}", show_bytes(longest_reply)));
-  if (!exchange.under_way) return not_reached(exchange, std::move(why), advice_for(code));
+  if (!exchange.under_way) {
+    std::string advice = advice_for(code, exchange, why);
+    return not_reached(exchange, std::move(why), std::move(advice));
+  }
   switch (code) {
     case CURLE_UNSUPPORTED_PROTOCOL:  // no status line: HTTP/0.9, said as "HTTP/0.9 when not allowed"
     case CURLE_WEIRD_SERVER_REPLY:

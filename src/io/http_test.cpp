@@ -411,6 +411,21 @@ TEST_F(Http, SaysRetryWhereTheProxyOpensNoWay) {
   EXPECT_EQ(proxy.requests()[0].find("\r\nAuthorization:"), std::string::npos);
 }
 
+TEST_F(Http, NamesTheProxyThatDoesNotAnswer) {
+  for (const std::string scheme : {"http", "https"}) {
+    const Environment environment{{{scheme + "_proxy", "http://ann:" + secret + "@127.0.0.1:1"}}};
+    const Fault fault = fault_of(secretive(scheme + "://iot.nowhere.invalid/things"));
+    EXPECT_EQ(fault.remedy, Remedy::retry);
+    EXPECT_NE(fault.seen.find("127.0.0.1 port 1"), std::string::npos) << fault.seen;
+    EXPECT_NE(fault.advice.find("the proxy named in " + scheme + "_proxy"), std::string::npos) << fault.advice;
+    ::setenv("no_proxy", "127.0.0.1", 1);
+    client.reset();
+    EXPECT_EQ(fault_of(get(scheme + "://127.0.0.1:1/")).advice, "");
+    ::unsetenv("no_proxy");
+    client.reset();
+  }
+}
+
 TEST_F(Http, DoesNotShowTheAddressOfAProxyThatItDoesNotUnderstand) {
   const Environment environment{{{"http_proxy", "carrier-pigeon://ann:" + secret + "@nest"}}};
   EXPECT_EQ(fault_of(get("http://127.0.0.1:9/")).remedy, Remedy::retry);
