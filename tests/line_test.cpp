@@ -76,6 +76,27 @@ TEST(Line, RenewsAnIdentityOnlyWhenAsked) {
   expect_sound(bench);
 }
 
+TEST(Line, HoldsARevokedBoardUntilSomebodyPreparesItByHand) {
+  Bench bench{Seed{4}};
+  bench.plug_in("a");
+  bench.run(on({"a"}, 1));
+  Sha256 before = bench.device("a")->certificate->sha256;
+  std::string id = bench.device("a")->id;
+  ASSERT_TRUE(bench.ledger().revoke(id, "stolen"));
+  EXPECT_EQ(bench.run(once("a")).exit(), Exit::board_failed);
+  EXPECT_EQ(last(bench, "a").verdict, Verdict::held);
+  EXPECT_NE(describe(*last(bench, "a").fault).find("stolen"), std::string::npos);
+  bench.options.readmit = true;
+  EXPECT_EQ(bench.run(once("a")).exit(), Exit::good);
+  EXPECT_EQ(bench.device("a")->state, KeyState::verified);
+  EXPECT_NE(bench.device("a")->certificate->sha256, before);
+  EXPECT_EQ(bench.device("a")->id, id);
+  EXPECT_TRUE(bench.boots_as_itself("a"));
+  expect_sound(bench);
+  bench.options.readmit = false;
+  EXPECT_EQ(bench.run(once("a")).exit(), Exit::good) << "it is a board like any other again";
+}
+
 TEST(Line, HoldsAVerifiedBoardWhoseIdentityWasErasedSince) {
   Bench bench{Seed{5}};
   bench.plug_in("a");

@@ -173,22 +173,29 @@ class Check {
 
   Task<Result<void>> try_permissions() {
     std::string lacking, taken;
+    bool all_known = true;
     for (Call& call : dry_calls(target_.aws, access_.settings())) {
       const std::string operation = call.operation;
       const bool makes_certificates = !call.repeatable;
       auto answer = co_await access_.client().call(std::move(call));
       if (answer && answer->good() && makes_certificates) taken = operation;
       if (answer) continue;
-      if (answer.error().code != Code::cloud_denied) co_return fail(std::move(answer.error()));
+      const Fault& fault = answer.error();
+      if (fault.code == Code::cloud_unreachable && fault.remedy == Remedy::reconcile) {  // of the others it may tell
+        all_known = false;
+        tell({false, "service", fault.what + ": " + fault.seen, fault.advice});
+        continue;
+      }
+      if (fault.code != Code::cloud_denied) co_return fail(std::move(answer.error()));
       lacking += (lacking.empty() ? "iot:" : ", iot:") + operation;
     }
     if (!taken.empty())
       tell({false, "service",
             taken + " took nonsense, and may have made a certificate of it: what answers is not AWS IoT",
             "Look at the endpoint, and at the account's certificates"});
-    if (lacking.empty())
+    if (lacking.empty() && all_known)
       tell({true, "permissions", "every action that a line takes is allowed", {}});
-    else
+    else if (!lacking.empty())
       tell({false, "permissions", "not allowed: " + lacking, "Give these keys the policy `station` of docs/aws.md"});
     co_return ok();
   }

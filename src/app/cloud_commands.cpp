@@ -227,7 +227,8 @@ Result<Exit> revoke(const CloudCommand& command) {
     say(command.voice, fmt::format("{} has no certificate at the cloud", thing));
   else if (!command.dry_run)
     say(command.voice,
-        fmt::format("{} is no longer accepted; `espmint prepare --renew` gives the board a new identity", thing));
+        fmt::format("{} is no longer accepted; `espmint prepare` gives the board a new identity, a line holds it",
+                    thing));
   return Exit::good;
 }
 

@@ -254,6 +254,7 @@ Result<Exit> work(LineCommand command) {
   options.baud = command.settings.baud;
   options.use_stub = has_stub;
   options.renew = command.renew;
+  options.readmit = command.one_pass;  // a line goes by what is plugged in; a board by hand was chosen
   options.reset = !command.no_reset;
   // A board without reset wires needs a hand, and a hand sits before a terminal.
   if (stderr_is_terminal())

@@ -49,16 +49,19 @@ class BoardRun {
   // The story, in its order.
   Task<Result<void>> story();
   Task<Result<void>> bring_up();
-  Task<Result<void>> admit();
   Task<Result<void>> flash_firmware();
   Task<Result<void>> flash_identity();
-  Task<Result<void>> check_identity_in_place();
   Task<Result<void>> evidence();
   Task<Result<void>> boot();
   Task<Result<void>> challenge_application();
   Task<Result<void>> record_verified();
   Task<std::vector<Settlement>> drain_intents();
   Task<void> settle(Result<void> end);
+
+  // Who it is to the ledger (admit.cpp).
+  Task<Result<void>> admit();
+  Task<Result<void>> check_identity_in_place();
+  Task<Result<void>> resume_identity();
 
   // The other arm, beside flash_firmware, and what it needs before (make_identity.cpp).
   Task<Result<void>> gather_values();
@@ -71,7 +74,6 @@ class BoardRun {
   Task<Result<Md5>> identity_on_board();
   Task<Result<std::optional<std::string>>> difference_in_place();
   void note_old_files();
-  Task<Result<void>> resume_identity();
   Result<void> save_private_key();
   Task<Result<void>> mark_written();
 

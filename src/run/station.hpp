@@ -50,6 +50,7 @@ struct StationOptions {
   Baud baud{921'600};
   bool use_stub = true;
   bool renew = false;           // a VERIFIED board gets a new identity
+  bool readmit = false;         // and so does one whose identity was revoked: somebody decided that it may come back
   bool reset = true;            // false: boards are in download mode already
   std::string keep_key_folder;  // not empty: private keys are saved there (recipe: save_private_key)
   Duration challenge_patience = std::chrono::milliseconds{2500};
