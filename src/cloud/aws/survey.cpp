@@ -184,10 +184,12 @@ class Comparison {
       return;
     }
     if (const LedgerCertificate* twin = twin_of(there)) {
-      const bool is_untouched = is_idle(there);
-      find(Difference::orphan, twin->device_id,
-           "a request arrived twice: a second certificate for its key is there, and nobody has it", removal_of(there),
-           is_untouched, is_untouched);
+      // Some emulations make it ACTIVE; without a policy it may do nothing all the same.
+      const bool is_of_use = !there.things.empty() || (is_active && !there.policies.empty());
+      find(is_active ? Difference::active_but_unverified : Difference::orphan, twin->device_id,
+           fmt::format("a request arrived twice: a second certificate for its key is there, {}",
+                       is_of_use ? "and somebody uses it" : "and nobody has it"),
+           removal_of(there), !is_of_use, is_idle(there));
       return;
     }
     if (const LostRequest* request = misanswered(there))

@@ -175,6 +175,8 @@ TEST(Survey, FindsTheSecondCertificateOfARequestThatArrivedTwice) {
   fleet.aws.certificates.at(second).things = {"kettle"};
   EXPECT_EQ(shown(fleet.survey()), Lines{"orphan a"}) << "somebody uses it";
   fleet.aws.certificates.at(second).things.clear();
+  fleet.aws.certificates.at(second).policies = {"lamp-policy"};
+  EXPECT_EQ(shown(fleet.survey()), Lines{"orphan a *"}) << "INACTIVE, on nothing: it serves nobody";
   ASSERT_EQ(fleet.run_fix()->fixed, 1);
   EXPECT_FALSE(fleet.aws.certificates.contains(second));
   EXPECT_EQ(shown(fleet.survey()), Lines{});
@@ -211,6 +213,22 @@ TEST(Survey, SweepsTheSecondCertificateOfABoardThatLostAnAnswerToo) {
   (void)fleet.add_lost("a", "INACTIVE");
   const std::string second = fleet.aws.add_certificate("INACTIVE", {}, *build_csr(key, "a"));
   EXPECT_EQ(shown(fleet.survey()), (Lines{"orphan a *", "orphan a *"})) << "its key tells whose it is, not its name";
+  ASSERT_EQ(fleet.run_fix()->fixed, 2);
+  EXPECT_FALSE(fleet.aws.certificates.contains(second));
+}
+
+// moto makes every certificate ACTIVE, whatever was asked for.
+TEST(Survey, SweepsASecondCertificateThatIsActiveAndMayDoNothing) {
+  Fleet fleet;
+  const PrivateKey key = *mint_key(KeyKind::ec_p256);
+  fleet.ledger.certificates[0].public_key = sha256_of(key.public_key_der());
+  fleet.ledger.certificates[0].answered = WallTime{std::chrono::seconds{1'760'000'000}};
+  (void)fleet.add_lost("b", "INACTIVE");
+  const std::string second = fleet.aws.add_certificate("ACTIVE", {}, *build_csr(key, "a"));
+  fleet.aws.certificates.at(second).policies = {"lamp-policy"};
+  EXPECT_EQ(shown(fleet.survey()), (Lines{"orphan b *", "active-but-unverified a"})) << "somebody lets it in";
+  fleet.aws.certificates.at(second).policies.clear();
+  EXPECT_EQ(shown(fleet.survey()), (Lines{"orphan b *", "active-but-unverified a *"}));
   ASSERT_EQ(fleet.run_fix()->fixed, 2);
   EXPECT_FALSE(fleet.aws.certificates.contains(second));
 }
