@@ -44,6 +44,13 @@ struct Fleet {
     ledger.lost.push_back({device, sha256_of(key.public_key_der()), WallTime{std::chrono::seconds{1'760'000'000}}});
     return aws.add_certificate(std::move(status), std::move(things), *build_csr(key, device));
   }
+  /// What the first board's request was made with, answered then.
+  PrivateKey key_of_first(WallTime answered) {
+    PrivateKey key = *mint_key(KeyKind::ec_p256);
+    ledger.certificates[0].public_key = sha256_of(key.public_key_der());
+    ledger.certificates[0].answered = answered;
+    return key;
+  }
   std::string arn_of(const std::string& device) const {
     for (const auto& certificate : ledger.certificates)
       if (certificate.device_id == device) return certificate.cloud_id;
@@ -162,10 +169,8 @@ TEST(Survey, FindsWhatLostAnswersLeftBehindByTheirKey) {
 
 TEST(Survey, FindsTheSecondCertificateOfARequestThatArrivedTwice) {
   Fleet fleet;
-  const PrivateKey key = *mint_key(KeyKind::ec_p256);
   const WallTime asked{std::chrono::seconds{1'760'000'000}};
-  fleet.ledger.certificates[0].public_key = sha256_of(key.public_key_der());
-  fleet.ledger.certificates[0].answered = asked;
+  const PrivateKey key = fleet.key_of_first(asked);
   const std::string second = fleet.aws.add_certificate("INACTIVE", {}, *build_csr(key, "a"));
   fleet.aws.certificates.at(second).created = static_cast<double>(asked.time_since_epoch().count());
   const std::string of_another_day = fleet.aws.add_certificate("INACTIVE", {});
@@ -207,9 +212,7 @@ TEST(Survey, FindsTheCertificateOfAnAnswerThatWasRefused) {
 
 TEST(Survey, SweepsTheSecondCertificateOfABoardThatLostAnAnswerToo) {
   Fleet fleet;
-  const PrivateKey key = *mint_key(KeyKind::ec_p256);
-  fleet.ledger.certificates[0].public_key = sha256_of(key.public_key_der());
-  fleet.ledger.certificates[0].answered = WallTime{std::chrono::seconds{1'760'000'000}};
+  const PrivateKey key = fleet.key_of_first(WallTime{std::chrono::seconds{1'760'000'000}});
   (void)fleet.add_lost("a", "INACTIVE");
   const std::string second = fleet.aws.add_certificate("INACTIVE", {}, *build_csr(key, "a"));
   EXPECT_EQ(shown(fleet.survey()), (Lines{"orphan a *", "orphan a *"})) << "its key tells whose it is, not its name";
@@ -220,9 +223,7 @@ TEST(Survey, SweepsTheSecondCertificateOfABoardThatLostAnAnswerToo) {
 // moto makes every certificate ACTIVE, whatever was asked for.
 TEST(Survey, SweepsASecondCertificateThatIsActiveAndMayDoNothing) {
   Fleet fleet;
-  const PrivateKey key = *mint_key(KeyKind::ec_p256);
-  fleet.ledger.certificates[0].public_key = sha256_of(key.public_key_der());
-  fleet.ledger.certificates[0].answered = WallTime{std::chrono::seconds{1'760'000'000}};
+  const PrivateKey key = fleet.key_of_first(WallTime{std::chrono::seconds{1'760'000'000}});
   (void)fleet.add_lost("b", "INACTIVE");
   const std::string second = fleet.aws.add_certificate("ACTIVE", {}, *build_csr(key, "a"));
   fleet.aws.certificates.at(second).policies = {"lamp-policy"};
