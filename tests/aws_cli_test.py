@@ -261,6 +261,51 @@ class ABoard(AwsTest):
         self.assert_agreed()
 
 
+class AProductThatMoves(AwsTest):
+    """Made by the CA here, registered at AWS IoT later."""
+
+    def last_done(self, outcome):
+        return [event for event in outcome.events if event["event"] == "done"][-1]
+
+    def test_gets_its_boards_new_identities_and_no_green_light_before(self):
+        self.set_up()
+        board = cli.BOARDS.take()
+        self.assert_good(self.aws("prepare", self.recipe, "--issuer", "local", "--port", board["rfc2217"], "--json"))
+        held = self.aws("prepare", self.recipe, "--port", board["rfc2217"], "--json")
+        self.assertEqual((held.code, self.last_done(held)["code"]), (1, "board-held"), "AWS never heard of it")
+        self.assertIn("--renew", self.last_done(held)["fault"])
+        self.assertEqual(self.prepare_board(board, "--renew")["verdict"], "VERIFIED")
+        self.assert_good(self.aws("cloud", "sync", "--json"))
+        told = self.aws("cloud", "sync", "--dry-run", "--json")
+        self.assertEqual([event for event in told.events if event["event"] == "intent"], [])
+        self.assert_agreed()
+        back = self.aws("prepare", self.recipe, "--issuer", "local", "--port", board["rfc2217"], "--json")
+        self.assertEqual(self.last_done(back)["code"], "board-held")
+
+    def test_is_not_rehearsed_in_the_account(self):
+        self.set_up()
+        self.assert_fault(self.aws("run", self.recipe, "--trial", "--count", "1", "--port", cli.BOARDS.free[0]["rfc2217"]), 2, "usage", "trial", "--issuer local")
+        self.assertEqual(self.cloud.state()["things"], {})
+
+    def test_is_looked_at_by_the_doctor_without_being_told(self):
+        self.set_up()
+        self.prepare_board(cli.BOARDS.take())
+        for words, subjects in (([], 1), (["--no-cloud"], 0)):
+            looked = self.aws("doctor", "--json", *words, who="admin")
+            self.assertEqual([event["subject"] for event in looked.events].count("cloud lamp"), subjects, words)
+
+    def test_does_not_take_back_what_is_another_products(self):
+        if not boto3:
+            self.skipTest("no boto3")
+        self.set_up()
+        done = self.prepare_board(cli.BOARDS.take())
+        self.cloud.boto3().update_thing(thingName=done["mac"], attributePayload={"attributes": {"espmint": "kettle"}, "merge": True})
+        self.assert_fault(self.aws("device", "revoke", done["mac"]), 1, "thing-foreign", "--force")
+        self.assertEqual([one["status"] for one in self.cloud.state()["certificates"].values()], ["ACTIVE"])
+        self.assertEqual(self.devices()[0]["state"], "VERIFIED")
+        self.assert_good(self.aws("device", "revoke", done["mac"], "--force"))
+
+
 class ALine(AwsTest):
     BOARD_COUNT = 100
 

@@ -98,6 +98,23 @@ class Revoking(ExportTest):
         self.assertIn(first[0]["serial"].upper(), seen.stdout.replace(":", ""))
         self.assertEqual(len((self.state / "ca/revoked.jsonl").read_text().splitlines()), 1)
 
+    def test_is_known_to_the_line(self):
+        state, folder = self.folder / "line", self.folder / "lamp"
+        folder.mkdir()
+        (folder / "recipe.toml").write_text(RECIPE + '[firmware]\npath = "%s"\n' % cli.FIRMWARE)
+        port = ("--port", cli.BOARDS.take()["rfc2217"], "--json")
+        self.assert_good(espmint("prepare", folder, *port, state=state))
+        board = self.devices(state)[0]
+        self.assertIsNone(espmint("ca", "revoke", board["id"], "--json", state=state).events[0]["ledger_fault"])
+        self.assertEqual(self.devices(state)[0]["state"], "REVOKED")
+        held = espmint("run", folder, *port, "--count", "1", state=state, timeout=60)
+        self.assertEqual((held.code, held.events[-1]["event"]), (1, "summary"), str(held))
+        self.assertIn("board-held", held.out)
+        self.assert_good(espmint("prepare", folder, *port, state=state, timeout=60))
+        again = self.devices(state)[0]
+        self.assertEqual((again["state"], again["id"]), ("VERIFIED", board["id"]))
+        self.assertNotEqual(again["certificate_sha256"], board["certificate_sha256"])
+
     def test_finds_a_board_by_mac_or_by_its_certificate(self):
         device = self.devices()[0]
         by_mac = self.revoke(":".join(device["mac"][i:i + 2] for i in range(0, 12, 2)))
@@ -259,7 +276,7 @@ def setUpModule():
     folder = cli.WORK / "lamp"
     folder.mkdir()
     (folder / "recipe.toml").write_text(RECIPE + '[firmware]\npath = "%s"\n' % cli.FIRMWARE)
-    cli.BOARDS = Boards(4, cli.WORK / "boards")
+    cli.BOARDS = Boards(5, cli.WORK / "boards")
     words = [word for _ in range(3) for word in ("--port", cli.BOARDS.take()["rfc2217"])]
     made = espmint("prepare", folder, *words, state=MADE, timeout=60)
     if made.code != 0:

@@ -88,6 +88,17 @@ Json crl_json(const Crl& crl, const fs::path& file) {
               {"file", file.string()}};
 }
 
+/// In its ledger, too: else a line takes the board for VERIFIED. What is in the way, where it is in use.
+Result<void> revoke_in_ledger(const CaCommand& command, const Known& known, const Clock& clock) {
+  LedgerOptions options{LedgerOptions::Mode::write, product_key(known.product), holder_note("ca revoke")};
+  TRY(auto ledger, Ledger::open(product_folder(command.settings, known.product), options, clock));
+  TRY(auto current, ledger->certificates());
+  for (const KnownCertificate& one : current)
+    if (one.sha256 == known.sha256 && one.state != KeyState::available && one.state != KeyState::reserved)
+      return ledger->revoke(known.id, command.reason);
+  return ok();
+}
+
 Result<void> revoke(const CaCommand& command) {
   auto reason = revocation_reason_named(command.reason);
   if (!reason)
@@ -112,6 +123,7 @@ Result<void> revoke(const CaCommand& command) {
     Revocation now{known.sha256, known.serial, known.id, clock.wall(), *reason};
     if (before) now = *before;
     if (!already) TRY(reg.add(now));
+    Result<void> held = known.product.empty() || known.burned ? ok() : revoke_in_ledger(command, known, clock);
     if (command.voice.json) {
       print_json({{"v", 1},
                   {"event", "revoked"},
@@ -120,13 +132,19 @@ Result<void> revoke(const CaCommand& command) {
                   {"serial", known.serial},
                   {"reason", known.burned && !before ? Json("superseded") : Json(name_of(now.reason))},
                   {"revoked", known.burned && !before ? Json{} : Json(to_string(now.when))},
-                  {"already", already}});
+                  {"already", already},
+                  {"ledger_fault", held ? Json{} : Json(describe(held.error()))}});
     } else if (!command.voice.quiet) {
       std::string end = before    ? fmt::format("was revoked before, {}", to_string(before->when))
                         : already ? std::string{"is burned: it was on the list before"}
                                   : fmt::format("revoked ({})", command.reason);
       print_line(fmt::format("{}  certificate {}  {}", known.id, to_hex(known.sha256).substr(0, 16), end));
     }
+    if (!held && !command.voice.json)
+      print_line(
+          fmt::format("its ledger does not know of it, and a line still takes the board for VERIFIED; once more "
+                      "when the line has stopped: {}",
+                      describe(held.error())));
   }
   TRY(Crl crl, renew_crl(command.settings, ca, reg, std::chrono::days{command.days}, {}, clock.wall()));
   if (command.voice.json) {

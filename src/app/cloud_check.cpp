@@ -161,6 +161,15 @@ class Check {
           "quota",
           fmt::format("{} allows {:g} boards a second in an account that did not ask for more", operation, rate),
           {}});
+    const bool asks_nothing = target_.aws.issuance == AwsIssuance::bulk || target_.aws.issuance == AwsIssuance::jitp;
+    if (asks_nothing) {
+      tell({true,
+            "line",
+            fmt::format("no call a board, issuance {}: `espmint cloud export` writes what AWS is to be given",
+                        name_of(target_.aws.issuance)),
+            {}});
+      co_return ok();
+    }
     tell(
         {true,
          "line",

@@ -209,7 +209,8 @@ Result<Exit> revoke(const CloudCommand& command) {
   for (const KnownCertificate& one : known)
     if (one.attempt.device_id == thing && !one.cloud_id.empty()) arns.push_back(one.cloud_id);
   aws::Iot iot{desk->access->client()};
-  TRY(std::vector<aws::Repair> repairs, desk->run(aws::plan_revocation(iot, thing, std::move(arns), command.force)));
+  TRY(std::vector<aws::Repair> repairs,
+      desk->run(aws::plan_revocation(iot, {thing, target.product, std::move(arns), command.force})));
   std::vector<std::string> calls;
   for (const aws::Repair& repair : repairs) calls.push_back(aws::words_of(repair));
   if (!command.dry_run) {

@@ -57,6 +57,10 @@ Result<std::vector<ExportDevice>> boards_of(Ledger& ledger, const LocalCa& ca, c
   TRY(auto devices, ledger.devices());
   std::vector<ExportDevice> out;
   for (const DeviceRecord& device : devices) {
+    if (device.state == KeyState::revoked) {
+      ++left_out.revoked;
+      continue;
+    }
     if (!device.certificate || device.state != KeyState::verified || !device.held.empty()) {
       ++left_out.not_verified;
       continue;

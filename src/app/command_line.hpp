@@ -86,7 +86,7 @@ class CommandLine {
   CaCommand ca_;
   CloudExportCommand export_;
   CloudCommand cloud_;
-  std::optional<bool> doctor_cloud_;
+  bool doctor_cloud_ = false;  // where the flag was given
   DemoCommand demo_;
   DeskOptions desk_;
   WriteOptions write_;

@@ -199,6 +199,13 @@ Result<Exit> work(LineCommand command) {
   TRY(Plan plan, prepare_plan(command, folder, said));
   if (plan.values) TRY(check_serial(*plan.values, command));
   if (plan.keys) TRY(check_keys(*plan.keys, command.dry_run));
+  if (command.trial && plan.aws)
+    return fail({Code::usage,
+                 Remedy::refuse,
+                 "a trial cannot register boards: its made-up identities would take the place of real ones at AWS IoT",
+                 {},
+                 {},
+                 "--issuer local, or a virtual account (`espmint sim cloud`) with a --state of its own"});
   RealLoop loop;
   std::string root_ca;
   if (plan.aws) {

@@ -124,13 +124,16 @@ void CommandLine::add_records() {
       "  espmint doctor --json\n  AWS_PROFILE=admin espmint doctor --cloud --fix\n");
   doctor_command->add_option("--product", cloud_.product,
                              "Whose ledger is compared with the cloud (default: every one)");
-  doctor_command->add_flag("--cloud,!--no-cloud", doctor_cloud_,
-                           "Only, or not, how ledger and cloud differ (default: all, as far as it can be asked)");
+  auto* cloud_flag =
+      doctor_command->add_flag("--cloud,!--no-cloud", doctor_cloud_,
+                               "Only, or not, how ledger and cloud differ (default: all, as far as it can be asked)");
   doctor_command->add_flag("--fix", cloud_.fix, "Mend at the cloud what is provably ours and nobody's");
   doctor_command->add_flag("--dry-run", cloud_.dry_run,
                            "With --fix: print the calls, make none that changes something");
   add_cloud_options(doctor_command, cloud_.cloud);
-  on(doctor_command, [this](const Settings& settings) { return doctor(cloud_command(settings), doctor_cloud_); });
+  on(doctor_command, [this, cloud_flag](const Settings& settings) {
+    return doctor(cloud_command(settings), cloud_flag->count() > 0 ? std::optional{doctor_cloud_} : std::nullopt);
+  });
 }
 
 void CommandLine::add_cloud_target(CLI::App* command, bool with_recipe) {

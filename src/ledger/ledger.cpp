@@ -243,6 +243,8 @@ Result<Admission> Store::admit(const BoardIdentity& board, const Sha256& plan_di
     for (const StateName& row : state_names)
       if (row.name == current->state) out.state = row.state;
     TRY(out.certificate, certificate_of(current->number));
+    TRY(auto local, db_.number("SELECT count(*) FROM intent WHERE attempt = ?1 AND act = 'enrol'", {current->number}));
+    out.is_local = local > 0;
   }
   if (!self->held.empty()) {
     out.kind = Admission::Kind::held;

@@ -66,6 +66,7 @@ struct Admission {
   std::optional<Attempt> attempt;  // the open one: for verified, replan, resume and RESERVED
   std::optional<CertificateRecord> certificate;
   KeyState state = KeyState::available;  // AVAILABLE: fresh, or its last certificate is BURNED; or REVOKED
+  bool is_local = false;                 // the open attempt's certificate: no cloud elsewhere ever heard of it
   Sha256 plan_digest{};                  // the plan it was prepared with
   std::string when;                      // UTC of the last transition
   std::string why;

@@ -183,6 +183,12 @@ Result<void> take_aws(Section& section, AwsPlan& aws) {
   }));
   aws.backlog = static_cast<std::uint32_t>(backlog);
   TRY(section.nothing_else());
+  // Nothing is asked of AWS there, so nobody else says where the boards connect to.
+  const bool asks_nothing = aws.issuance == AwsIssuance::bulk || aws.issuance == AwsIssuance::jitp;
+  if (asks_nothing && aws.data_endpoint.empty())
+    return fail(section.wrong(section.node("issuance")->source(),
+                              fmt::format("cloud.aws.issuance = \"{}\" needs data_endpoint", issuance),
+                              "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` says it"));
   // Two ways to say it, of which one would be ignored.
   if (!aws.policy_file.empty() && !aws.topic_prefix.empty())
     return fail(

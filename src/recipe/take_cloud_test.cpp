@@ -106,7 +106,18 @@ backlog = 50
   EXPECT_EQ(aws.amazon_root, 3u);
   EXPECT_EQ(aws.backlog, 50u);
   for (std::string_view way : {"csr", "own-ca", "aws-keys", "bulk", "jitp"})
-    EXPECT_EQ(name_of(with("issuance = \"" + std::string{way} + "\"\n")->aws->issuance), way);
+    EXPECT_EQ(
+        name_of(with("data_endpoint = \"b.example.com\"\nissuance = \"" + std::string{way} + "\"\n")->aws->issuance),
+        way);
+}
+
+TEST(CloudRecipe, NeedsTheBrokersNameWhereAwsIsAskedNothing) {
+  for (std::string_view way : {"bulk", "jitp"}) {
+    auto refused = with("issuance = \"" + std::string{way} + "\"\n");
+    ASSERT_FALSE(refused) << way;
+    EXPECT_EQ(refused.error().code, Code::recipe_invalid);
+    EXPECT_NE(refused.error().what.find("data_endpoint"), std::string::npos) << describe(refused.error());
+  }
 }
 
 TEST(CloudRecipe, WithoutASectionTakesEverythingFromTheEnvironmentAndTheProduct) {

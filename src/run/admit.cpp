@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "run/board_run.hpp"
+#include "run/reconcile.hpp"
 
 namespace espmint {
 
@@ -32,6 +33,14 @@ Task<Result<void>> BoardRun::admit() {
   }
   bool known = admission_.kind == Kind::verified || admission_.kind == Kind::replan;
   if (known && !station_.options.renew) {
+    if (is_local(station_.cloud) != admission_.is_local) {
+      Fault fault{Code::board_held, Remedy::refuse,
+                  fmt::format("this board was VERIFIED on {} with an identity of another issuer", admission_.when)};
+      fault.seen = fmt::format("issued {}, and the recipe says issuer = \"{}\"",
+                               admission_.is_local ? "here" : "elsewhere", plan.issuer);
+      fault.advice = "`espmint prepare --renew` mints a new one, where the recipe says";
+      co_return fail(std::move(fault));
+    }
     keeps_identity_ = true;
     certificate_ = admission_.certificate;
     CO_TRY(co_await check_identity_in_place());

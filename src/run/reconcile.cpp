@@ -10,17 +10,18 @@ Result<void> settle(Ledger& ledger, const std::vector<Settlement>& settlements) 
   return ok();
 }
 
-bool is_for(const Cloud& cloud, const OpenIntent& intent) {
+bool is_local(const Cloud& cloud) {
   const auto& enrolment = cloud.ways().enrolment;
-  const bool is_here =
-      !enrolment.empty() && std::ranges::find(enrolment.front(), act::enrol) != enrolment.front().end();
-  return is_here == intent.is_local;
+  return !enrolment.empty() && std::ranges::find(enrolment.front(), act::enrol) != enrolment.front().end();
 }
+
+bool is_for(const Cloud& cloud, const OpenIntent& intent) { return intent.is_local || !is_local(cloud); }
 
 Task<Result<Settlement>> tell(Cloud& cloud, OpenIntent intent) {
   Settlement done{intent.attempt, intent.act, "done", {}};
-  // What was only asked for by issuing has happened: the certificate is in the ledger.
-  if (intent.act == act::enrol) co_return done;
+  // What was only asked for by issuing has happened: the certificate is in the ledger. And of what was issued here
+  // nobody else need be told, whichever cloud the product has now.
+  if (intent.act == act::enrol || intent.is_local) co_return done;
   CloudSubject subject{intent.attempt.device_id, intent.certificate_sha256, std::move(intent.cloud_id),
                        std::move(intent.certificate_der)};
   auto told = co_await cloud.perform(intent.act, std::move(subject));

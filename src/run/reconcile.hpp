@@ -15,7 +15,9 @@ struct Settlement {
 };
 Result<void> settle(Ledger&, const std::vector<Settlement>&);
 
-/// Whether this cloud is the one that an intent was made for: a product may have had another.
+/// Whether what this cloud issues is known here alone.
+bool is_local(const Cloud&);
+/// Whether this cloud may be told of an intent: a product may have had another.
 bool is_for(const Cloud&, const OpenIntent&);
 /// One intent told: what is to be settled, or the cloud's fault; then it stays open, and what comes after it is not
 /// told.

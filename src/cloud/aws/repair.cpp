@@ -95,8 +95,22 @@ Task<Result<void>> carry_out(Iot& iot, Clock& clock, std::vector<Repair> repairs
   co_return ok();
 }
 
-Task<Result<std::vector<Repair>>> plan_revocation(Iot& iot, std::string thing, std::vector<std::string> certificates,
-                                                  bool force) {
+Task<Result<std::vector<Repair>>> plan_revocation(Iot& iot, RevocationRequest request) {
+  auto& [thing, product, certificates, force] = request;
+  CO_TRY(Reply<Thing> there, co_await iot.describe_thing(thing));
+  if (there.refusal && there.refusal != Refusal::absent) co_return fail(refused(there.operation, there.words));
+  if (!there.refusal && !force) {
+    auto mark = there.value.attributes.find(std::string{mark_attribute});
+    if (mark == there.value.attributes.end() || mark->second != mark_of(product)) {
+      Fault fault{Code::thing_foreign, Remedy::refuse, "the thing of this name is not this product's"};
+      fault.where.board = thing;
+      fault.seen = mark == there.value.attributes.end()
+                       ? "it does not have our mark"
+                       : fmt::format("{} = \"{}\"", mark_attribute, escape_controls(mark->second));
+      fault.advice = "--force takes back what it has all the same; nothing was changed";
+      co_return fail(std::move(fault));
+    }
+  }
   CO_TRY(Reply<std::vector<std::string>> principals, co_await iot.principals_of(thing));
   if (principals.refusal && principals.refusal != Refusal::absent)
     co_return fail(refused(principals.operation, principals.words));

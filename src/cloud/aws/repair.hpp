@@ -35,10 +35,15 @@ inline constexpr std::chrono::seconds detach_patience{60};
 /// In order, to the first fault.
 Task<Result<void>> carry_out(Iot& iot, Clock& clock, std::vector<Repair> repairs);
 
+struct RevocationRequest {
+  std::string thing, product;
+  std::vector<std::string> certificates;
+  bool force = false;
+};
 /// What takes away all that a board has in the cloud, its thing excepted: of each certificate that is its thing's, and
-/// of `certificates` (ARNs that the ledger knows), INACTIVE, then off every thing and every policy. Reads only. Fault
-/// cloud_refused (refuse) where a certificate is another thing's, too, and not `force`. Nothing there: no repairs.
-Task<Result<std::vector<Repair>>> plan_revocation(Iot& iot, std::string thing, std::vector<std::string> certificates,
-                                                  bool force);
+/// of `certificates` (ARNs that the ledger knows), INACTIVE, then off every thing and every policy. Reads only. Faults
+/// (refuse), but with `force`: thing_foreign where the thing is not `product`'s, cloud_refused where a certificate is
+/// another thing's, too. Nothing there: no repairs.
+Task<Result<std::vector<Repair>>> plan_revocation(Iot& iot, RevocationRequest request);
 
 }  // namespace espmint::aws

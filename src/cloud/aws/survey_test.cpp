@@ -350,7 +350,7 @@ TEST(Revocation, TakesAllThatTheThingHasAndLeavesTheThing) {
   const std::string older = fleet.aws.add_certificate("ACTIVE", {"a"});
   const std::string loose = fleet.aws.add_certificate("ACTIVE", {});
   fleet.aws.certificates.at(loose).policies = {"lamp-policy"};
-  auto plan = run_task(fleet.loop, plan_revocation(fleet.iot, "a", {loose}, false));
+  auto plan = run_task(fleet.loop, plan_revocation(fleet.iot, {"a", "lamp", {loose}}));
   ASSERT_TRUE(plan) << describe(plan.error());
   EXPECT_EQ(plan->size(), 7U);
   EXPECT_EQ(fleet.aws.certificates.at(arn).status, "ACTIVE") << "a plan changes nothing";
@@ -363,14 +363,24 @@ TEST(Revocation, TakesAllThatTheThingHasAndLeavesTheThing) {
   EXPECT_TRUE(fleet.aws.things.contains("a"));
 }
 
+TEST(Revocation, LeavesAThingThatIsAnotherProductsUnlessItIsTold) {
+  Fleet fleet;
+  auto plan = run_task(fleet.loop, plan_revocation(fleet.iot, {"a", "kettle", {}}));
+  ASSERT_FALSE(plan);
+  EXPECT_EQ(plan.error().code, Code::thing_foreign);
+  fleet.aws.things["a"].attributes.clear();
+  EXPECT_FALSE(run_task(fleet.loop, plan_revocation(fleet.iot, {"a", "lamp", {}})));
+  EXPECT_EQ(run_task(fleet.loop, plan_revocation(fleet.iot, {"a", "lamp", {}, true}))->size(), 3U);
+}
+
 TEST(Revocation, AsksBeforeOtherThingsLoseTheirs) {
   Fleet fleet;
   fleet.aws.certificates.at(fleet.arn_of("a")).things.insert("b");
-  auto plan = run_task(fleet.loop, plan_revocation(fleet.iot, "a", {}, false));
+  auto plan = run_task(fleet.loop, plan_revocation(fleet.iot, {"a", "lamp", {}}));
   ASSERT_FALSE(plan);
   EXPECT_EQ(plan.error().code, Code::cloud_refused);
-  EXPECT_EQ(run_task(fleet.loop, plan_revocation(fleet.iot, "a", {}, true))->size(), 4U);
-  EXPECT_TRUE(run_task(fleet.loop, plan_revocation(fleet.iot, "nowhere", {}, false))->empty());
+  EXPECT_EQ(run_task(fleet.loop, plan_revocation(fleet.iot, {"a", "lamp", {}, true}))->size(), 4U);
+  EXPECT_TRUE(run_task(fleet.loop, plan_revocation(fleet.iot, {"nowhere", "lamp", {}}))->empty());
 }
 
 }  // namespace
