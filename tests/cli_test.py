@@ -313,6 +313,9 @@ class WordsOnTheLine(CommandLineTest):
     def test_an_unknown_word_is_said_of_the_program_by_its_name(self):
         self.assert_fault(espmint("borad"), 2, "usage", '"borad" is no command of espmint.')
         self.assert_fault(espmint("flash", "wirte"), 2, "usage", '"wirte" is no command of espmint flash.')
+        # The value of an option is no command.
+        self.assert_fault(espmint("--state", "away", "device", "show"), 2, "usage", "id is required")
+        self.assert_fault(espmint("--state", "away", "devcie"), 2, "usage", '"devcie" is no command of espmint.')
         self.assert_fault(espmint("flash", "write", "--fotce"), 2, "usage", "of espmint flash write.")
 
     def test_help_shows_the_examples_of_its_own_command(self):

@@ -141,9 +141,9 @@ class Check {
     if (started)
       tell({true,
             "product",
-            fmt::format("policy {}{} are there and safe; boards connect to {}", target_.aws.policy_name,
+            fmt::format("policy {}{} are there{}; boards connect to {}", target_.aws.policy_name,
                         target_.aws.thing_type.empty() ? "" : " and thing type " + target_.aws.thing_type,
-                        cloud.endpoint()),
+                        command_.cloud.i_know ? "" : " and safe", cloud.endpoint()),
             {}});
     else
       tell({false, "product", started.error().what + (started.error().seen.empty() ? "" : ": " + started.error().seen),

@@ -89,17 +89,30 @@ std::string CommandLine::words_to(const CLI::App& command) {
   return parent ? words_to(*parent) + " " + command.get_name() : "espmint";
 }
 
+namespace {
+
+/// Whether the word after this one is its value: "--state", but neither "--json" nor "--state=/srv".
+bool takes_the_next(const CLI::App* at, const std::string& word) {
+  for (; at; at = at->get_parent())
+    if (const CLI::Option* option = at->get_option_no_throw(word)) return option->get_items_expected_min() > 0;
+  return false;
+}
+
+}  // namespace
+
 Exit CommandLine::misunderstood(const CLI::ParseError& error, const std::vector<std::string>& words) {
   Fault fault{Code::usage, Remedy::refuse, error.what()};
   while (!fault.what.empty() && (fault.what.back() == '\n' || fault.what.back() == '.')) fault.what.pop_back();
   fault.advice = "`espmint --help` shows what there is";
   CLI::App* at = &program_;
+  bool is_value = false;
   for (const std::string& word : words) {
     if (word == "--json") all_.voice.json = true;
-    if (!at) continue;
+    if (!at || std::exchange(is_value, false)) continue;
     std::vector<std::string_view> known;
     std::vector<std::string> names;
     bool is_option = word.starts_with("--");
+    is_value = word.starts_with('-') && takes_the_next(at, word);
     if (is_option) {
       for (CLI::App* app = at; app; app = app->get_parent())
         for (const CLI::Option* option : app->get_options({}))
