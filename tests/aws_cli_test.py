@@ -282,6 +282,21 @@ class AProductThatMoves(AwsTest):
         back = self.aws("prepare", self.recipe, "--issuer", "local", "--port", board["rfc2217"], "--json")
         self.assertEqual(self.last_done(back)["code"], "board-held")
 
+    def test_finishes_no_board_with_what_another_issuer_began(self):
+        self.set_up()
+        board = cli.BOARDS.take()
+        begun = cli.Running("prepare", self.recipe, "--issuer", "local", "--port", board["rfc2217"], "--json", state=self.state)
+        begun.wait_for('"step":"evidence"')
+        begun.process.kill()
+        begun.end()
+        if self.devices()[0]["state"] == "VERIFIED":
+            self.skipTest("the kill was late")
+        self.assertEqual(self.devices()[0]["state"], "WRITTEN")
+        self.assertEqual(self.prepare_board(board)["verdict"], "VERIFIED")
+        self.assertEqual([one["status"] for one in self.cloud.state()["certificates"].values()], ["ACTIVE"])
+        self.assert_good(self.aws("cloud", "sync", "--json"))
+        self.assert_agreed()
+
     def test_is_not_rehearsed_in_the_account(self):
         self.set_up()
         self.assert_fault(self.aws("run", self.recipe, "--trial", "--count", "1", "--port", cli.BOARDS.free[0]["rfc2217"]), 2, "usage", "trial", "--issuer local")

@@ -85,13 +85,15 @@ Task<Result<void>> BoardRun::resume_identity() {
   // Not before: what fails until here has no attempt of this run to give back.
   attempt_ = admission_.attempt;
   certificate_ = admission_.certificate;
-  if (certificate_ && on_board == certificate_->image_md5 && !plan_has_new_key()) {
+  // One of another issuer than the recipe has now is not finished: the cloud would never hear of it.
+  const bool may_go_on = !plan_has_new_key() && is_local(station_.cloud) == admission_.is_local;
+  if (certificate_ && on_board == certificate_->image_md5 && may_go_on) {
     image_md5_ = on_board;
     exposed_ = true;
     co_return co_await mark_written();
   }
   if (pending != station_.pending.end() && pending->second.attempt.number == attempt_->number &&
-      pending->second.until > station_.clock.now() && !plan_has_new_key()) {
+      pending->second.until > station_.clock.now() && may_go_on) {
     exposed_ = true;
     images_ = pending->second.images;
     image_md5_ = certificate_->image_md5;
@@ -99,7 +101,7 @@ Task<Result<void>> BoardRun::resume_identity() {
   }
   // The key is gone with the process that made it: this certificate will never be anybody's.
   auto burn = [&ledger = station_.ledger, attempt = *attempt_] {
-    return ledger.burn(attempt, "the run that minted it ended before the board held it");
+    return ledger.burn(attempt, "the run that minted it ended before the board held it, or another issuer was asked since");
   };
   CO_TRY(co_await on_pool(station_.ledger_pool, std::move(burn)));
   attempt_.reset();
