@@ -96,12 +96,13 @@ Task<Result<void>> carry_out(Iot& iot, Clock& clock, std::vector<Repair> repairs
 }
 
 Task<Result<std::vector<Repair>>> plan_revocation(Iot& iot, RevocationRequest request) {
-  auto& [thing, product, certificates, force] = request;
+  const std::string& thing = request.thing;
+  std::vector<std::string>& certificates = request.certificates;
   CO_TRY(Reply<Thing> there, co_await iot.describe_thing(thing));
   if (there.refusal && there.refusal != Refusal::absent) co_return fail(refused(there.operation, there.words));
-  if (!there.refusal && !force) {
+  if (!there.refusal && !request.force) {
     auto mark = there.value.attributes.find(std::string{mark_attribute});
-    if (mark == there.value.attributes.end() || mark->second != mark_of(product)) {
+    if (mark == there.value.attributes.end() || mark->second != mark_of(request.product)) {
       Fault fault{Code::thing_foreign, Remedy::refuse, "the thing of this name is not this product's"};
       fault.where.board = thing;
       fault.seen = mark == there.value.attributes.end()
@@ -127,7 +128,7 @@ Task<Result<std::vector<Repair>>> plan_revocation(Iot& iot, RevocationRequest re
     if (policies.refusal) co_return fail(refused(policies.operation, policies.words));
     auto other =
         std::find_if(things.value.begin(), things.value.end(), [&](const auto& name) { return name != thing; });
-    if (other != things.value.end() && !force) {
+    if (other != things.value.end() && !request.force) {
       Fault fault{Code::cloud_refused, Remedy::refuse, "a certificate of this thing is another thing's, too"};
       fault.seen = fmt::format("{} is also {}'s", arn, *other);
       fault.advice = "--force takes it from all of them; nothing was changed";
