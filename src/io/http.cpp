@@ -36,6 +36,9 @@ using namespace std::chrono_literals;
 constexpr std::size_t longest_head = 256 * 1024;  // bytes of all of a reply's header lines
 // Of one address of a host: where the first is a black hole, the next still gets its turn.
 constexpr Duration connect_patience = 15s;
+// While replies are awaited. libcurl 7.88 at times takes in the frames of several HTTP/2 streams at once, hands on the
+// first stream's, and waits for a socket that has nothing more to say; the next look finds the others.
+constexpr Duration longest_look_away = 50ms;
 // Idle connections are left before the many front doors that close theirs after a minute.
 constexpr long idle_seconds = 50;
 
@@ -459,7 +462,7 @@ class Engine {
   }
 
   [[nodiscard]] int pause_ms() const {
-    Duration pause = 1h;
+    Duration pause = active_.empty() ? Duration{1h} : longest_look_away;
     const Instant now = steady_now();
     for (const auto& exchange : active_) pause = std::min(pause, exchange->deadline - now);
     return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(std::max(pause, Duration{})).count());
