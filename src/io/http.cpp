@@ -36,8 +36,8 @@ using namespace std::chrono_literals;
 constexpr std::size_t longest_head = 256 * 1024;  // bytes of all of a reply's header lines
 // Of one address of a host: where the first is a black hole, the next still gets its turn.
 constexpr Duration connect_patience = 15s;
-// While replies are awaited. libcurl 7.88 at times takes in the frames of several HTTP/2 streams at once, hands on the
-// first stream's, and waits for a socket that has nothing more to say; the next look finds the others.
+// While replies are awaited. With libcurl 7.88, where the frames of several HTTP/2 streams came at once, all but the
+// first reply were seen to wait for the socket to say more, until their timeouts; a further look finds them.
 constexpr Duration longest_look_away = 50ms;
 // Idle connections are left before the many front doors that close theirs after a minute.
 constexpr long idle_seconds = 50;

@@ -101,7 +101,8 @@ Task<Result<void>> BoardRun::resume_identity() {
   }
   // The key is gone with the process that made it: this certificate will never be anybody's.
   auto burn = [&ledger = station_.ledger, attempt = *attempt_] {
-    return ledger.burn(attempt, "the run that minted it ended before the board held it, or another issuer was asked since");
+    return ledger.burn(attempt,
+                       "the run that minted it ended before the board held it, or another issuer was asked since");
   };
   CO_TRY(co_await on_pool(station_.ledger_pool, std::move(burn)));
   attempt_.reset();
